@@ -1,0 +1,54 @@
+"""The command line: one file per verb."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+import metabench
+from metabench.cli import board, check, listing, report, run
+from metabench.errors import MetabenchError, one_line
+
+app = typer.Typer(
+    name="metabench",
+    help="The evaluation and robustness benchmark for meta-learners.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(metabench.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+app.command("run")(run.run)
+app.command("check")(check.check)
+app.command("list")(listing.list_)
+app.command("board")(board.board)
+app.command("report")(report.report)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line and exit code 2, Ctrl-C exit code 130."""
+    try:
+        app()
+    except MetabenchError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except KeyboardInterrupt:
+        message = "interrupted: finished cells are kept; the same command goes on from here"
+        print(message, file=sys.stderr)  # noqa: T201
+        sys.exit(130)

@@ -1,0 +1,110 @@
+"""Interventions on grey images [T, n, 1, H, W] in [0, 1]."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from metabench.conditions.base import INTERVENTIONS, Intervention
+from metabench.rng import BlockDraws, Plan
+
+
+def _flat(x: Tensor) -> Tensor:
+    return x.flatten(0, 1)
+
+
+class Rotation(Intervention):
+    """Rotate by ``value`` degrees, clockwise or counter-clockwise at random, bilinear."""
+
+    unit: ClassVar[str] = "degrees"
+
+    def arrays(self, draws: BlockDraws, items: int, shape: tuple[int, ...]) -> Plan:
+        """The direction of each image."""
+        sign = draws("sign").integers(0, 2, (draws.size, items)) * 2 - 1
+        return {"sign": sign.astype(np.float32)}
+
+    def apply(self, x: Tensor, value: float, arrays: Mapping[str, Tensor]) -> Tensor:
+        """Background is 0."""
+        angle = arrays["sign"].flatten() * math.radians(value)
+        cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+        theta = torch.stack(
+            [torch.stack([cos, -sin, zero], -1), torch.stack([sin, cos, zero], -1)], 1
+        )
+        images = _flat(x)
+        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, align_corners=False).view_as(x)
+
+
+class Inversion(Intervention):
+    """Mix with the negative: (1 - value) x + value (1 - x); 1 is the negative."""
+
+    def apply(self, x: Tensor, value: float, arrays: Mapping[str, Tensor]) -> Tensor:
+        """No randomness."""
+        return (1 - value) * x + value * (1 - x)
+
+
+class Noise(Intervention):
+    """Add Gaussian noise of standard deviation ``value``, then clip to [0, 1]."""
+
+    def arrays(self, draws: BlockDraws, items: int, shape: tuple[int, ...]) -> Plan:
+        """Standard normal noise."""
+        size = (draws.size, items, *shape)
+        return {"noise": draws("noise").standard_normal(size, dtype=np.float32)}
+
+    def apply(self, x: Tensor, value: float, arrays: Mapping[str, Tensor]) -> Tensor:
+        """The same noise at every level, scaled."""
+        return (x + value * arrays["noise"]).clamp(0, 1)
+
+
+class Blur(Intervention):
+    """Gaussian blur of standard deviation ``value`` pixels."""
+
+    unit: ClassVar[str] = "px"
+
+    def apply(self, x: Tensor, value: float, arrays: Mapping[str, Tensor]) -> Tensor:
+        """Separable kernel of radius 3 sigma; outside the image is background."""
+        radius = math.ceil(3 * value)
+        at = torch.arange(-radius, radius + 1, dtype=x.dtype)
+        kernel = torch.exp(-at.square() / (2 * value**2))
+        kernel = kernel / kernel.sum()
+        images = _flat(x)
+        images = F.conv2d(images, kernel.view(1, 1, 1, -1), padding=(0, radius))
+        return F.conv2d(images, kernel.view(1, 1, -1, 1), padding=(radius, 0)).view_as(x)
+
+
+class Occlusion(Intervention):
+    """Erase a square that covers the fraction ``value`` of the image's area."""
+
+    unit: ClassVar[str] = "of area"
+
+    def arrays(self, draws: BlockDraws, items: int, shape: tuple[int, ...]) -> Plan:
+        """Where the square lies, as fractions of its free range."""
+        return {"corner": draws("corner").random((draws.size, items, 2))}
+
+    def apply(self, x: Tensor, value: float, arrays: Mapping[str, Tensor]) -> Tensor:
+        """The square lies inside the image."""
+        height, width = x.shape[-2:]
+        side = math.sqrt(value)
+        corner = arrays["corner"] * (1 - side)
+        rows = (torch.arange(height) + 0.5) / height
+        columns = (torch.arange(width) + 0.5) / width
+        in_rows = (rows >= corner[..., :1]) & (rows < corner[..., :1] + side)
+        in_columns = (columns >= corner[..., 1:]) & (columns < corner[..., 1:] + side)
+        erased = in_rows[..., :, None] & in_columns[..., None, :]
+        return x.masked_fill(erased.unsqueeze(2), 0.0)
+
+
+for _name, _intervention in (
+    ("rotation", Rotation()),
+    ("inversion", Inversion()),
+    ("noise", Noise()),
+    ("blur", Blur()),
+    ("occlusion", Occlusion()),
+):
+    INTERVENTIONS.register(_name)(_intervention)

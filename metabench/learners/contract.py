@@ -1,0 +1,189 @@
+"""The contract of a meta-learner, and the stream of tasks it meta-trains on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from metabench.episodes import Episodes, Kind, Prediction, Query, Support, concatenate
+from metabench.errors import BudgetExhausted, TimeLimitError
+from metabench.records import Budget, Usage
+from metabench.registry import Registry
+from metabench.rng import Address
+from metabench.tasks.base import Count, Shape, TaskDistribution, bounds, sample
+
+State = TypeVar("State")
+Family = Literal["metric", "gradient", "memory", "baseline", "control", "other"]
+
+
+@dataclass(frozen=True)
+class LearnerCard:
+    """What a learner is. ``version`` is part of a result's identity: raise it with behaviour."""
+
+    name: str
+    family: Family
+    kinds: tuple[Kind, ...]
+    citation: str = ""
+    version: str = "1"
+    transductive: bool = False
+    """Predictions use the other queries of the batch; such a learner is scored in its own track."""
+    sequential: bool = False
+    """The order of the support set matters."""
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What is known about the tasks before the first one is seen."""
+
+    kind: Kind
+    input_shape: tuple[int, ...]
+    output_dim: int
+    shape: Shape
+    """Way, shot and query of the meta-training episodes."""
+    max_way: int
+    """The largest number of classes of any episode to come; 0 in regression."""
+
+
+@dataclass(frozen=True)
+class StepLog:
+    """What a learner reports after a meta-step: the meta-loss (float or 0-d tensor)."""
+
+    loss: float | Tensor
+
+
+@dataclass
+class TaskStream:
+    """Meta-training tasks under a metered budget.
+
+    The stream is a pure function of its address: batch sizes and interruptions don't change which
+    tasks come, and ``start_at`` continues it where a checkpoint left off.
+    """
+
+    info: TaskInfo
+    distribution: TaskDistribution
+    address: Address
+    budget: Budget
+    device: torch.device
+    used: Usage = field(default_factory=Usage)
+    deadline: float = float("inf")
+    """time.monotonic() at which the cell's time is up."""
+
+    def next(
+        self,
+        tasks: int,
+        *,
+        way: Count | None = None,
+        shot: Count | None = None,
+        query: int | None = None,
+    ) -> Episodes:
+        """The next episodes, with their query labels; way, shot and query may be chosen.
+
+        Raises BudgetExhausted rather than hand out more tasks than the budget holds.
+        """
+        if time.monotonic() > self.deadline:
+            raise TimeLimitError(f"the limit of {self.budget.seconds:g} s was used up in training")
+        if self.used.tasks + tasks > self.budget.tasks:
+            raise BudgetExhausted(f"the budget of {self.budget.tasks} tasks is used up")
+        chosen = {"way": way, "shot": shot, "query": query}
+        shape = self.info.shape
+        if any(v is not None for v in chosen.values()):
+            changes = {k: v for k, v in chosen.items() if v is not None}
+            shape = Shape.model_validate({**shape.model_dump(), **changes})
+            self.distribution.check_shape(shape)
+        start = self.used.tasks
+        episodes = sample(
+            self.distribution, shape, self.address, range(start, start + tasks), self.device
+        )
+        items = episodes.support.mask.numel() + episodes.query.mask.numel()
+        self.used = self.used.model_copy(
+            update={"tasks": start + tasks, "examples": self.used.examples + items}
+        )
+        return episodes
+
+    @property
+    def step(self) -> int:
+        """Meta-steps done so far, over every part of an interrupted training."""
+        return self.used.steps
+
+    def planned_steps(self, tasks_per_step: int) -> int:
+        """How many meta-steps of that size the budget holds; schedules are laid out over it."""
+        return max(1, min(self.budget.steps, self.budget.tasks // tasks_per_step))
+
+    def generator(self) -> torch.Generator:
+        """A generator of this meta-step's own, so that a resumed training draws the same."""
+        return self.address.child("learner", self.step).torch_generator()
+
+    @property
+    def typical_way(self) -> int:
+        """The largest way of a meta-training episode."""
+        return bounds(self.info.shape.way)[1]
+
+
+class MetaLearner(Generic[State]):
+    """Subclass this. Only ``card``, ``adapt`` and ``predict`` are required.
+
+    The harness constructs the learner with its hyper-parameters, calls ``setup`` once, then
+    either trains it (``meta_fit``) or loads a checkpoint, then adapts and predicts. Randomness
+    comes from ``seed``; the global generators are not to be used.
+    """
+
+    card: LearnerCard
+
+    def setup(self, info: TaskInfo, seed: int, device: torch.device) -> None:
+        """Build parameters. Called once, before anything else."""
+
+    def adapt(self, support: Support) -> State:
+        """Learn the tasks from their support sets; the learner itself stays as it was."""
+        raise NotImplementedError
+
+    def predict(self, state: State, query: Query) -> Prediction:
+        """Predict each query on its own: nothing depends on what else is in the batch."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that meta-training changed, the optimiser's state included."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """The inverse of ``state_dict``; ``meta_fit`` then goes on from there."""
+
+
+@runtime_checkable
+class MetaTrained(Protocol):
+    """A learner that meta-trains."""
+
+    def meta_fit(self, tasks: TaskStream, seed: int) -> Iterator[StepLog]:
+        """Yield after each meta-step; ends, or is stopped, with the budget."""
+        ...
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A task met in parts: the learner's state and everything seen so far."""
+
+    state: Any
+    seen: Support
+
+
+def begin(learner: MetaLearner[Any], support: Support) -> Streamed:
+    """Start a stream with its first support items."""
+    return Streamed(learner.adapt(support), support)
+
+
+def observe(learner: MetaLearner[Any], stream: Streamed, support: Support) -> Streamed:
+    """Add support items to a stream.
+
+    A learner with a method ``observe(state, support) -> state`` updates its state; any other
+    re-adapts on the concatenation of all it has seen.
+    """
+    seen = concatenate(stream.seen, support)
+    own = getattr(learner, "observe", None)
+    return Streamed(own(stream.state, support) if own else learner.adapt(seen), seen)
+
+
+LEARNERS: Registry[type[MetaLearner[Any]]] = Registry("learner", "metabench.learners")

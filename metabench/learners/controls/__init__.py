@@ -1,0 +1,1 @@
+"""Deliberately broken or healthy learners that suites must tell apart."""

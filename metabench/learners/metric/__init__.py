@@ -1,0 +1,1 @@
+"""Metric-based meta-learners."""

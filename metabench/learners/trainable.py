@@ -1,0 +1,81 @@
+"""What learners share that meta-train by Adam on a dictionary of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from metabench.errors import MetabenchError
+from metabench.learners.contract import MetaLearner, State, StepLog
+
+
+class Trainable(MetaLearner[State]):
+    """Holds ``parameters`` (trained), ``buffers`` (not trained) and the optimiser.
+
+    ``state_dict`` has all three, so that an interrupted training resumes with the same bits.
+    """
+
+    parameters: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    optimiser: torch.optim.Adam
+
+    def hold(
+        self,
+        parameters: Mapping[str, Tensor],
+        device: torch.device,
+        lr: float,
+        buffers: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Take fresh parameters and set up Adam."""
+        self.parameters = {k: p.to(device).requires_grad_() for k, p in parameters.items()}
+        self.buffers = {k: b.to(device) for k, b in (buffers or {}).items()}
+        self.optimiser = torch.optim.Adam(self.parameters.values(), lr=lr)
+
+    def update(self, loss: Tensor, gradients: Mapping[str, Tensor] | None = None) -> StepLog:
+        """One Adam step on the loss, or on gradients already computed."""
+        self.optimiser.zero_grad()
+        if gradients is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            for name, parameter in self.parameters.items():
+                parameter.grad = gradients[name]
+        self.optimiser.step()
+        return StepLog(loss.detach())
+
+    @property
+    def frozen(self) -> dict[str, Tensor]:
+        """The parameters, detached: what adapting and predicting use."""
+        return {name: p.detach() for name, p in self.parameters.items()}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Parameters, buffers and Adam's moments, by path."""
+        state = {f"parameters/{k}": p.detach().clone() for k, p in self.parameters.items()}
+        state |= {f"buffers/{k}": b.clone() for k, b in self.buffers.items()}
+        for name, parameter in self.parameters.items():
+            for key, value in self.optimiser.state.get(parameter, {}).items():
+                state[f"optimiser/{name}/{key}"] = value.clone()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Copy a state in; raises MetabenchError if it belongs to another architecture."""
+        for name, target in (*self._targets("parameters"), *self._targets("buffers")):
+            if name not in state or state[name].shape != target.shape:
+                found = list(state[name].shape) if name in state else "nothing"
+                raise MetabenchError(
+                    f"checkpoint: {name}: expected {list(target.shape)}, found {found}"
+                )
+            target.data.copy_(state[name])
+        for name, parameter in self.parameters.items():
+            prefix = f"optimiser/{name}/"
+            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            if own:
+                # Adam keeps its step count on the CPU and its moments beside the parameter.
+                self.optimiser.state[parameter] = {
+                    k: v.clone() if k == "step" else v.to(parameter.device, copy=True)
+                    for k, v in own.items()
+                }
+
+    def _targets(self, group: str) -> list[tuple[str, Tensor]]:
+        return [(f"{group}/{k}", t) for k, t in getattr(self, group).items()]

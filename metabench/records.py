@@ -1,0 +1,156 @@
+"""Records: what is kept of one cell, typed and versioned.
+
+A cell is learner x suite x source x meta-seed. Its record is JSON; beside it lie its episode rows
+as Parquet, the *episode table* from which every number on a board is computed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = 1
+PROTOCOL = 1
+"""Version of training and scoring: raised when the same cell would give other numbers."""
+
+EPISODE_COLUMNS = (
+    "learner",
+    "suite",
+    "source",
+    "seed",
+    "checkpoint",
+    "condition",
+    "level",
+    "episode",
+    "metric",
+    "value",
+)
+"""The episode table: one row per evaluated episode. ``level`` 0 is in-distribution."""
+
+IN_DISTRIBUTION = "in-distribution"
+ORACLE = "oracle"
+"""Name of the pseudo-learner whose rows are the Bayes predictor's."""
+
+Status = Literal["ok", "failed", "timeout", "diverged"]
+Parameter = bool | int | float | str | None
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CellKey(_Model):
+    """Everything that identifies a cell and nothing that does not."""
+
+    suite: str
+    fingerprint: str
+    preset: str
+    source: str
+    learner: str
+    learner_version: str
+    learner_digest: str = Field(description="hash of the source, for learners not shipped here")
+    parameters: dict[str, Parameter]
+    seed: int
+    data: dict[str, str] = Field(description="content hash of every data set the cell reads")
+    protocol: int = PROTOCOL
+
+    @property
+    def id(self) -> str:
+        """The record's name: 20 hex digits of the hash of the canonical JSON."""
+        canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:20]
+
+
+class Usage(_Model):
+    """Tasks, examples (support and query items), meta-steps and seconds."""
+
+    tasks: int = 0
+    examples: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+
+
+class Budget(_Model):
+    """What a learner may spend on meta-training; ``seconds`` is a limit for the whole cell."""
+
+    tasks: int = Field(gt=0)
+    steps: int = Field(gt=0)
+    seconds: float = Field(gt=0)
+
+
+class Environment(_Model):
+    """Where a record was made."""
+
+    metabench: str
+    python: str
+    torch: str
+    numpy: str
+    platform: str
+    device: str
+    threads: int
+    commit: str | None = None
+    dirty: bool | None = None
+
+
+class Condition(_Model):
+    """A condition as the board needs it: its place in the suite and what its levels mean."""
+
+    name: str
+    title: str
+    values: list[float] = Field(description="physical value of levels 1, 2, ...")
+    unit: str = ""
+
+
+class Protocol(_Model):
+    """The part of the suite that estimators and tables need, kept with every record."""
+
+    suite_title: str
+    suite_version: int
+    question: str
+    source_title: str
+    kind: Literal["classification", "regression"]
+    metric: Literal["accuracy", "mse"]
+    episode: str = Field(description="shape of an episode, in words")
+    training: str = Field(description="the meta-training distribution, in words")
+    baselines: list[str]
+    oracle: Literal["bayes", "declared"]
+    ceiling: float | None = Field(description="declared best value of the metric, without oracle")
+    floor: float = Field(description="least base-to-oracle risk gap of an identifiable cell")
+    conditions: list[Condition]
+    episodes: int = Field(description="episodes per condition and level")
+
+
+class LearnerInfo(_Model):
+    """The card of the learner, as the tables show it."""
+
+    family: str
+    transductive: bool
+    sequential: bool
+    meta_trained: bool
+    citation: str
+
+
+class Record(_Model):
+    """The result of one cell. A failure is a record too."""
+
+    schema_version: Literal[1] = SCHEMA
+    id: str
+    key: CellKey
+    status: Status
+    error: str | None = None
+    learner: LearnerInfo
+    protocol: Protocol
+    budget: Budget
+    used: Usage
+    evaluation_seconds: float = 0.0
+    training_log: list[tuple[int, float]] = Field(
+        default_factory=list, description="(meta-step, meta-loss), thinned to at most 200 points"
+    )
+    environment: Environment
+    provenance: Literal["claimed", "verified"] = "claimed"
+    created: str = Field(description="UTC time, ISO 8601")
+    rows: int = 0
+    rows_sha256: str | None = Field(default=None, description="hash of the Parquet file's bytes")

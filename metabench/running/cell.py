@@ -1,0 +1,162 @@
+"""One cell, from planning to its record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+
+from metabench.errors import DivergedError, TimeLimitError, one_line
+from metabench.evaluation import LearnerPredictor, OraclePredictor, Predictor, evaluate
+from metabench.learners.contract import MetaLearner, TaskStream
+from metabench.records import Environment, Record, Status, Usage
+from metabench.rng import Address
+from metabench.running.plan import Cell
+from metabench.store import Store
+from metabench.training import CHECKPOINT_SECONDS, Checkpoint, TrainingLog, train
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a cell reports while it runs; ``total`` is the best estimate of the phase's work."""
+
+    cell: str
+    phase: Literal["training", "evaluation"]
+    done: int
+    total: int
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How cells are run; nothing here changes a number."""
+
+    device: str
+    environment: Environment
+    data_root: str | None = None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    traceback: bool = False
+
+
+def addresses(cell: Cell) -> tuple[Address, Address]:
+    """The streams of meta-training and meta-test tasks."""
+    key = cell.key
+    base = Address.of("metabench", key.fingerprint, key.source)
+    return base.child("meta-train", key.seed), base.child("meta-test", key.seed)
+
+
+def run_cell(
+    cell: Cell, store: Store, settings: Settings, report: Callable[[Event], None]
+) -> Record:
+    """Train, evaluate and store; an error of the learner becomes the record's status."""
+    preset = cell.suite.get_preset(cell.key.preset)
+    device = torch.device(settings.device)
+    train_address, test_address = addresses(cell)
+    budget = preset.budget
+    deadline = time.monotonic() + budget.seconds
+    stream = TaskStream(
+        cell.source.info, cell.source.train, train_address, budget, device, deadline=deadline
+    )
+    planned = budget.steps
+    log = TrainingLog()
+    rows: pd.DataFrame | None = None
+    status: Status = "ok"
+    message: str | None = None
+    evaluation_seconds = 0.0
+
+    def on_step(step: int, loss: float) -> None:
+        # A budget of tasks may end before the steps do: extrapolate from tasks a step so far.
+        by_tasks = step * budget.tasks // max(1, stream.used.tasks)
+        report(Event(cell.id, "training", step, min(planned, by_tasks), loss))
+
+    def on_episodes(done: int, total: int) -> None:
+        report(Event(cell.id, "evaluation", done, total))
+
+    try:
+        predictor: Predictor = OraclePredictor()
+        if cell.learner is not None:
+            learner: MetaLearner[Any] = cell.learner(**cell.key.parameters)
+            if hasattr(learner, "setup"):
+                learner.setup(cell.source.info, cell.key.seed, device)
+            checkpoint = Checkpoint(store.checkpoints / cell.id / "latest.safetensors")
+            log = train(
+                learner, stream, cell.key.seed, checkpoint, on_step, settings.checkpoint_seconds
+            )
+            predictor = LearnerPredictor(learner, device)
+        began = time.monotonic()
+        rows = evaluate(
+            predictor,
+            cell.source.points,
+            test_address,
+            preset.episodes,
+            cell.suite.metric,
+            deadline,
+            on_episodes,
+        )
+        evaluation_seconds = time.monotonic() - began
+    except DivergedError as error:
+        status, message = "diverged", one_line(error)
+    except TimeLimitError as error:
+        status, message = "timeout", one_line(error)
+    except Exception as error:
+        if settings.traceback:
+            raise
+        status, message = "failed", one_line(error)
+    record = new_record(cell, settings, status, message, stream.used, log, evaluation_seconds)
+    return store.write(record, None if rows is None else identified(rows, cell, stream.used.steps))
+
+
+def new_record(
+    cell: Cell,
+    settings: Settings,
+    status: Status,
+    error: str | None,
+    used: Usage | None = None,
+    log: TrainingLog | None = None,
+    evaluation_seconds: float = 0.0,
+) -> Record:
+    """A record of this cell, not yet stored."""
+    preset = cell.suite.get_preset(cell.key.preset)
+    return Record(
+        id=cell.id,
+        key=cell.key,
+        status=status,
+        error=error,
+        learner=cell.info(),
+        protocol=cell.suite.protocol(cell.source, cell.key.preset),
+        budget=preset.budget,
+        used=used or Usage(),
+        evaluation_seconds=evaluation_seconds,
+        training_log=log.points if log else [],
+        environment=settings.environment,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def identified(rows: pd.DataFrame, cell: Cell, checkpoint: int) -> pd.DataFrame:
+    """The rows with the columns that say whose they are."""
+    key = cell.key
+    return rows.assign(
+        learner=key.learner,
+        suite=key.suite,
+        source=key.source,
+        seed=key.seed,
+        checkpoint=checkpoint,
+    )
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums depend on how they are split over threads; a cell always computes on one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

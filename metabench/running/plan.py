@@ -1,0 +1,186 @@
+"""The cells that a run asks for: learner x suite x source x meta-seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metabench.errors import MetabenchError
+from metabench.learners.build import (
+    LearnerClass,
+    find_learner,
+    require_contract,
+    resolve_parameters,
+    source_digest,
+)
+from metabench.learners.contract import MetaLearner, MetaTrained
+from metabench.records import ORACLE, CellKey, LearnerInfo, Parameter
+from metabench.suite import EVERY, SourceSpec, Suite, load_suite
+
+LearnerChoice = str | type[MetaLearner[Any]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One unit of work. ``learner`` is None for the oracle."""
+
+    key: CellKey
+    suite: Suite
+    source: SourceSpec
+    learner: LearnerClass | None
+    reference: str | None
+    """How another process finds the learner; None for a class that was passed as an object."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Classes from a user's file cannot be pickled; the other process finds them anew.
+        return _restore, (self.key, self.suite, self.source, self.reference)
+
+    @property
+    def id(self) -> str:
+        """The record's id."""
+        return self.key.id
+
+    @property
+    def title(self) -> str:
+        """For progress and messages."""
+        return f"{self.key.learner} · {self.key.suite}/{self.key.source} · seed {self.key.seed}"
+
+    def info(self) -> LearnerInfo:
+        """The card, as records keep it."""
+        if self.learner is None:
+            return LearnerInfo(
+                family=ORACLE, transductive=False, sequential=False, meta_trained=False,
+                citation="the Bayes predictor of each distribution, in closed form",
+            )
+        card = self.learner.card
+        return LearnerInfo(
+            family=card.family,
+            transductive=card.transductive,
+            sequential=card.sequential,
+            meta_trained=hasattr(self.learner, "meta_fit"),
+            citation=card.citation,
+        )
+
+
+def _restore(key: CellKey, suite: Suite, source: SourceSpec, reference: str | None) -> Cell:
+    learner = None if reference is None else find_learner(reference)
+    return Cell(key, suite, source, learner, reference)
+
+
+def plan(
+    learners: Sequence[LearnerChoice],
+    suites: Sequence[str | Path | Suite],
+    preset: str,
+    seeds: int | None = None,
+    parameters: Mapping[str, Mapping[str, Parameter]] | None = None,
+) -> list[Cell]:
+    """Every cell, baselines and oracle included; all that can be checked is checked here.
+
+    ``parameters`` gives hyper-parameters by learner name; they overrule the preset's. A learner
+    that cannot do a suite's kind of task is an error if it can do none of the suites.
+    """
+    if seeds is not None and seeds < 1:
+        raise MetabenchError(f"seeds: must be at least 1, found {seeds}")
+    if not learners:
+        raise MetabenchError("no learner was named")
+    loaded = [s if isinstance(s, Suite) else load_suite(s) for s in suites]
+    if not loaded:
+        raise MetabenchError("no suite was named")
+    chosen = [choose(learner) for learner in learners]
+    overrides = dict(parameters or {})
+    names = {learner.card.name for learner, _ in chosen}
+    for name in overrides:
+        if name not in names:
+            raise MetabenchError(
+                f"parameters given for {name!r}, which is not among the learners of this run"
+            )
+    kinds = {suite.kind for suite in loaded}
+    for learner, _ in chosen:
+        if not kinds & set(learner.card.kinds):
+            raise MetabenchError(
+                f"learner {learner.card.name} does {' and '.join(learner.card.kinds)}, "
+                f"the suites ask for {' and '.join(sorted(kinds))}"
+            )
+    cells: dict[str, Cell] = {}
+    for suite in loaded:
+        count = seeds or suite.get_preset(preset).seeds
+        able = [c for c in chosen if suite.kind in c[0].card.kinds]
+        entrants = {c[0].card.name: c for c in [*map(choose, suite.baselines), *able]}
+        scored: list[tuple[LearnerClass | None, str | None]] = list(entrants.values())
+        if suite.oracle == "bayes":
+            scored.append((None, None))
+        for source in suite.source:
+            data = source.prepare()
+            for seed in range(count):
+                for learner_class, reference in scored:
+                    key = _key(suite, source, preset, seed, data, learner_class, overrides)
+                    cells[key.id] = Cell(key, suite, source, learner_class, reference)
+    return list(cells.values())
+
+
+def choose(learner: LearnerChoice) -> tuple[LearnerClass, str | None]:
+    """The class, and the name by which another process finds it."""
+    if isinstance(learner, str):
+        return find_learner(learner), learner
+    if not isinstance(learner, type):
+        raise MetabenchError("a learner is given by name or as a class, not as an object")
+    return require_contract(learner), None
+
+
+def _key(
+    suite: Suite,
+    source: SourceSpec,
+    preset: str,
+    seed: int,
+    data: dict[str, str],
+    learner: LearnerClass | None,
+    overrides: Mapping[str, Mapping[str, Parameter]],
+) -> CellKey:
+    """The identity of a cell; ``learner`` is None for the oracle."""
+    name = ORACLE if learner is None else learner.card.name
+    values: dict[str, Parameter] = {}
+    if learner is not None:
+        given = suite.get_preset(preset).parameters
+        accepted = resolve_parameters(learner, {})
+        shared = {k: v for k, v in given.get(EVERY, {}).items() if k in accepted}
+        values = resolve_parameters(
+            learner, {**shared, **given.get(name, {}), **overrides.get(name, {})}
+        )
+    return CellKey(
+        suite=suite.name,
+        fingerprint=suite.fingerprint,
+        preset=preset,
+        source=source.name,
+        learner=name,
+        learner_version="1" if learner is None else learner.card.version,
+        learner_digest="" if learner is None else source_digest(learner),
+        parameters=values,
+        seed=seed,
+        data=data,
+    )
+
+
+def select_device(name: str) -> torch.device:
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``; asking for a GPU that is not there is an error."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise MetabenchError(f"unknown device {name!r}. Allowed: auto, cpu, cuda, cuda:N.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise MetabenchError(f"unknown device {name!r}. Allowed: auto, cpu, cuda, cuda:N.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise MetabenchError(
+            f"device {name!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices"
+        )
+    return device
+
+
+def by_cost(cells: Iterable[Cell]) -> list[Cell]:
+    """Longest first, so that the workers finish together: meta-trained learners lead."""
+    return sorted(cells, key=lambda c: (not issubclass(c.learner or object, MetaTrained), c.key.seed))
