@@ -1,8 +1,8 @@
 """The run folder: atomic writes, so that a kill at any moment leaves no broken file.
 
-    <out>/records/<id>.json       the record; its presence means that the cell is finished
-    <out>/records/<id>.parquet    its episode rows, written before the record
-    <out>/checkpoints/<id>/       the latest checkpoint of a cell in flight
+<out>/records/<id>.json       the record; its presence means that the cell is finished
+<out>/records/<id>.parquet    its episode rows, written before the record
+<out>/checkpoints/<id>/       the latest checkpoint of a cell in flight
 """
 
 from __future__ import annotations

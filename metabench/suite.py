@@ -337,5 +337,3 @@ def load_suite(name_or_path: str | Path) -> Suite:
         return Suite.model_validate(data)
     except ValidationError as error:
         raise MetabenchError(f"{path}: {first_problem(error, Suite)}") from None
-
-

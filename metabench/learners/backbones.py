@@ -115,9 +115,7 @@ class Conv4:
         height, width = self.shape[1:]
         for _ in range(4):
             height, width = (
-                ((height + 1) // 2, (width + 1) // 2)
-                if self.strided
-                else (height // 2, width // 2)
+                ((height + 1) // 2, (width + 1) // 2) if self.strided else (height // 2, width // 2)
             )
         return self.filters * height * width
 

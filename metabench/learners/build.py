@@ -30,8 +30,10 @@ def find_learner(reference: str) -> LearnerClass:
         return LEARNERS.get(reference)
     module_name, _, class_name = reference.rpartition(":")
     try:
-        module = _import_file(Path(module_name)) if module_name.endswith(".py") else (
-            importlib.import_module(module_name)
+        module = (
+            _import_file(Path(module_name))
+            if module_name.endswith(".py")
+            else (importlib.import_module(module_name))
         )
     except Exception as error:
         raise MetabenchError(f"learner {reference!r}: {one_line(error)}") from None

@@ -46,7 +46,10 @@ def _commit() -> tuple[str | None, bool | None]:
         outputs = [
             subprocess.run(
                 ["git", "-C", str(root), *arguments],
-                capture_output=True, text=True, timeout=10, check=True,
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=True,
             ).stdout.strip()
             for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain"])
         ]

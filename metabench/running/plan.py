@@ -53,7 +53,10 @@ class Cell:
         """The card, as records keep it."""
         if self.learner is None:
             return LearnerInfo(
-                family=ORACLE, transductive=False, sequential=False, meta_trained=False,
+                family=ORACLE,
+                transductive=False,
+                sequential=False,
+                meta_trained=False,
                 citation="the Bayes predictor of each distribution, in closed form",
             )
         card = self.learner.card
@@ -171,7 +174,9 @@ def select_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise MetabenchError(f"unknown device {name!r}. Allowed: auto, cpu, cuda, cuda:N.") from None
+        raise MetabenchError(
+            f"unknown device {name!r}. Allowed: auto, cpu, cuda, cuda:N."
+        ) from None
     if device.type not in ("cpu", "cuda"):
         raise MetabenchError(f"unknown device {name!r}. Allowed: auto, cpu, cuda, cuda:N.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
@@ -183,4 +188,6 @@ def select_device(name: str) -> torch.device:
 
 def by_cost(cells: Iterable[Cell]) -> list[Cell]:
     """Longest first, so that the workers finish together: meta-trained learners lead."""
-    return sorted(cells, key=lambda c: (not issubclass(c.learner or object, MetaTrained), c.key.seed))
+    return sorted(
+        cells, key=lambda c: (not issubclass(c.learner or object, MetaTrained), c.key.seed)
+    )

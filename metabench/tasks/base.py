@@ -33,7 +33,9 @@ class Shape(BaseModel):
         for name, least in (("shot", 1), ("way", 0)):
             low, high = bounds(getattr(self, name))
             if not least <= low <= high:
-                raise ValueError(f"{name} must be at least {least} and ordered, found {low}..{high}")
+                raise ValueError(
+                    f"{name} must be at least {least} and ordered, found {low}..{high}"
+                )
         return self
 
 
@@ -64,6 +66,11 @@ class TaskDistribution(BaseModel):
     def output_dim(self) -> int:
         """D, in regression; 0 in classification."""
         return 0
+
+    @property
+    def largest_way(self) -> int:
+        """Classes there are to draw an episode from; a large number where they never run out."""
+        return 1_000_000
 
     @abstractmethod
     def plan(self, draws: BlockDraws, shape: Shape) -> Plan:

@@ -1,4 +1,4 @@
-"""Random harmonic series: a linear-Gaussian family with the exact Bayes predictor in closed form."""
+"""Random harmonic series: linear-Gaussian, with the Bayes predictor in closed form."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Harmonics(FunctionFamily):
 
     L_k is proportional to exp(-(k - 1 - centre)^2 / (2 width^2)) and sums to scale^2, the
     variance of y. Axes: ``frequency`` v: centre = v; ``amplitude`` v: scale = v; ``inputs`` v: x
-    uniform on [-pi + v, pi + v], a whole period still, so no harder; ``noise`` v: standard deviation of the support targets. There is no phase
-    axis: the prior is the same at every phase.
+    uniform on [-pi + v, pi + v], a whole period still, so no harder; ``noise`` v: standard
+    deviation of the support targets. There is no phase axis: the prior is the same at every phase.
     """
 
     version: ClassVar[int] = 1

@@ -128,6 +128,12 @@ class PoolDistribution(TaskDistribution):
         """(1, 28, 28)."""
         return INPUT_SHAPE
 
+    @property
+    def largest_way(self) -> int:
+        """Classes of the pool, or of its largest group."""
+        pool = self.pool()
+        return int(pool.group_size.max()) if self.within_group else pool.classes
+
     def prepare(self) -> dict[str, str]:
         """Load the pool; returns its content hash under the data set's name."""
         return {self.data_set: self.pool().digest}
@@ -135,7 +141,7 @@ class PoolDistribution(TaskDistribution):
     def check_shape(self, shape: Shape) -> None:
         """Raise MetabenchError unless the pool holds enough classes and items."""
         pool, way, shot = self.pool(), bounds(shape.way), bounds(shape.shot)
-        most = int(pool.group_size.max()) if self.within_group else pool.classes
+        most = self.largest_way
         if way[0] < 2:
             raise MetabenchError(f"way must be at least 2 in classification, found {way[0]}")
         if way[1] > most:
@@ -254,9 +260,7 @@ def _both_ends(keys: Floats, low: int, high: int) -> Ints:
         return np.concatenate([full[..., :low], full[..., count - high :]], axis=-1)
     part = keys.argpartition((low - 1, count - high), axis=-1)
     ends = (part[..., :low], part[..., count - high :])
-    ordered = [
-        np.take_along_axis(e, np.take_along_axis(keys, e, -1).argsort(-1), -1) for e in ends
-    ]
+    ordered = [np.take_along_axis(e, np.take_along_axis(keys, e, -1).argsort(-1), -1) for e in ends]
     return np.concatenate(ordered, axis=-1)
 
 

@@ -1,4 +1,4 @@
-"""Sinusoids y = A sin(w x + p): the regression benchmark of Finn et al. 2017 (MAML), section 5.1."""
+"""Sinusoids y = A sin(w x + p): the regression tasks of Finn et al. 2017, section 5.1."""
 
 from __future__ import annotations
 
@@ -96,4 +96,3 @@ class Sinusoid(FunctionFamily):
         # A likelihood that leaves the prior's support by six standard deviations keeps its mode.
         mean = (weight[..., None] * points).sum(1) / total.clamp_min(1e-300)
         return torch.where(total > 1e-12, mean, theta)
-

@@ -38,5 +38,3 @@ class NearestNeighbour(MetaLearner[Support]):
 def distances(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distances of [T, n, *X] and [T, m, *X]: [T, n, m], by differences."""
     return (a.flatten(2)[:, :, None] - b.flatten(2)[:, None]).square().sum(dim=-1).sqrt()
-
-

@@ -92,9 +92,10 @@ class Mann(Trainable[Memory]):
             dense(parameters, name, inputs, outputs, generator, std=1 / math.sqrt(inputs))
 
         hidden, heads = self.controller, self.reads
-        inputs = math.prod(info.input_shape) + self.label_size + heads * self.width
-        layer("gates", inputs + hidden, 4 * hidden)
-        parameters["gates.bias"][hidden : 2 * hidden] = 1.0  # remember by default
+        # The gates' weights on the input and on all else, apart: queries share the latter.
+        layer("inputs", math.prod(info.input_shape), 4 * hidden)
+        layer("known", self.label_size + heads * self.width + hidden, 4 * hidden)
+        parameters["known.bias"][hidden : 2 * hidden] = 1.0  # remember by default
         layer("keys", hidden, heads * self.width)
         layer("blend", hidden, heads)
         layer("output", hidden + heads * self.width, self.label_size)
@@ -108,17 +109,13 @@ class Mann(Trainable[Memory]):
         retrieved = (m.read @ m.slots).flatten(1)
         known = torch.cat([m.label, retrieved, m.hidden], dim=1)
         flat = x.flatten(2)
-        # The weights act on the inputs and on what is known apart, so that the latter is not copied.
-        split = flat.shape[-1]
-        gates = F.linear(flat, p["gates.weight"][:, :split])
-        gates = gates + F.linear(known, p["gates.weight"][:, split:], p["gates.bias"])[:, None]
+        gates = F.linear(flat, p["inputs.weight"], p["inputs.bias"])
+        gates = gates + F.linear(known, p["known.weight"], p["known.bias"])[:, None]
         enter, keep, leave, new = gates.chunk(4, dim=-1)
         cell = keep.sigmoid() * m.cell[:, None] + enter.sigmoid() * new.tanh()
         return leave.sigmoid() * cell.tanh(), cell
 
-    def recall(
-        self, p: Parameters, hidden: Tensor, slots: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def recall(self, p: Parameters, hidden: Tensor, slots: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Keys [N, n, R, C], read weights [N, n, R, M] and outputs [N, n, L] for hidden [N, n, H].
 
         Equations 2 to 4 of the paper; no key strength.

@@ -1,0 +1,14 @@
+"""Boards: what a group of records says about its learners."""
+
+from metabench.boards.board import Board, PanelBoard, Row, build_board
+from metabench.boards.render import to_csv, to_markdown, to_terminal
+
+__all__ = [
+    "Board",
+    "PanelBoard",
+    "Row",
+    "build_board",
+    "to_csv",
+    "to_markdown",
+    "to_terminal",
+]

@@ -1,0 +1,175 @@
+"""A board as Markdown, CSV and a terminal table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+from metabench.boards.board import Board, PanelBoard, Row
+from metabench.statistics import Interval
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MISSING = "—"
+ORDER_NOTE = (
+    "Ordered by out-of-distribution skill; order is not rank: learners whose intervals overlap "
+    "are not told apart."
+)
+ONE_SEED_NOTE = "1 seed: no interval, so no difference here is known to be more than chance."
+SMOKE_NOTE = "The smoke preset proves that everything runs; its budgets are too small to conclude."
+
+
+def headers(board: PanelBoard) -> list[str]:
+    """Column titles; the raw metric says in which direction it is better."""
+    metric = "accuracy ↑" if board.panel.protocol.metric == "accuracy" else "MSE ↓"
+    return [
+        "learner",
+        "family",
+        "seeds",
+        metric,
+        "skill",
+        "OOD skill",
+        "worst condition",
+        "AUS",
+        "first s*",
+        "CVaR10 risk",
+        "tasks",
+    ]
+
+
+def cells(row: Row) -> list[str]:
+    """One learner's row as text."""
+    worst = MISSING if row.worst is None else f"{row.worst[1]:.2f} {row.worst[0]}"
+    first = row.break_even
+    return [
+        row.label + (" (transductive)" if row.transductive else ""),
+        row.family,
+        f"{row.seeds_ok}/{row.seeds}" if row.problems else str(row.seeds),
+        _text(row.metric, 3),
+        _text(row.skill),
+        _text(row.ood_skill),
+        worst,
+        _text(row.aus),
+        MISSING if first is None else _break_even(row),
+        _text(row.cvar, 3),
+        f"{row.tasks:,.0f}",
+    ]
+
+
+def notes(board: PanelBoard) -> list[str]:
+    """What a reader must know beside the table."""
+    panel, lines = board.panel, [ORDER_NOTE]
+    if panel.preset == "smoke":
+        lines.append(SMOKE_NOTE)
+    if any(r.seeds_ok == 1 for r in board.rows):
+        lines.append(ONE_SEED_NOTE)
+    for row in board.rows:
+        lines += [f"{row.label}: {problem}" for problem in row.problems]
+    if board.unidentifiable:
+        where = ", ".join(f"{c} level {n}" for c, n in board.unidentifiable)
+        lines.append(f"Unidentifiable (base and oracle too close, left out): {where}.")
+    if any(r.provenance == "claimed" for r in board.rows):
+        lines.append("Results are claimed by whoever ran them; nobody else has verified them.")
+    return lines
+
+
+def to_terminal(board: Board, console: Console) -> None:
+    """Print every panel."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    for part in board.panels:
+        table = Table(title=escape(part.title), title_justify="left", title_style="bold")
+        for i, name in enumerate(headers(part)):
+            # The learner's name must survive on a narrow terminal; numbers may wrap.
+            table.add_column(name, justify="left" if i in (0, 1, 6, 8) else "right", no_wrap=i == 0)
+        for row in part.rows:
+            style = None if row.family not in ("baseline", "control", "oracle") else "dim"
+            table.add_row(*[escape(c) for c in cells(row)], style=style)
+        console.print(table)
+        for note in notes(part):
+            console.print(escape(note), style="dim", highlight=False)
+        console.print()
+
+
+def to_markdown(board: Board) -> str:
+    """Every panel as a Markdown table."""
+    parts = []
+    for part in board.panels:
+        titles = headers(part)
+        lines = [f"## {_markdown(part.title)}", "", f"fingerprint `{part.panel.fingerprint}`", ""]
+        lines.append("| " + " | ".join(titles) + " |")
+        lines.append("|" + "|".join(" --- " for _ in titles) + "|")
+        lines += ["| " + " | ".join(_markdown(c) for c in cells(r)) + " |" for r in part.rows]
+        lines += ["", *(f"- {_markdown(note)}" for note in notes(part)), ""]
+        parts.append("\n".join(lines))
+    return "\n".join(parts)
+
+
+def to_csv(board: Board) -> str:
+    """One line a learner and panel; numbers in full, an empty field for what is missing."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    measured = ("metric", "skill", "ood_skill", "aus", "cvar10")
+    writer.writerow(
+        ["suite", "source", "preset", "fingerprint", "learner", "family", "transductive"]
+        + ["provenance", "seeds_ok", "seeds", "metric_name"]
+        + [f"{name}{end}" for name in measured for end in ("", "_low", "_high")]
+        + ["worst_condition", "worst_skill", "break_even_condition", "break_even", "tasks"]
+    )
+    for part in board.panels:
+        p = part.panel
+        for r in part.rows:
+            numbers: list[object] = []
+            for interval in (r.metric, r.skill, r.ood_skill, r.aus, r.cvar):
+                numbers += ["", "", ""] if interval is None else _numbers(interval)
+            condition, level = ("", "") if r.break_even is None else _break_even_fields(r)
+            writer.writerow(
+                [_plain(p.suite), _plain(p.source), _plain(p.preset), p.fingerprint]
+                + [_plain(r.label), r.family, r.transductive, r.provenance]
+                + [r.seeds_ok, r.seeds, p.protocol.metric, *numbers]
+                + (["", ""] if r.worst is None else [_plain(r.worst[0]), r.worst[1]])
+                + [condition, level, r.tasks]
+            )
+    return out.getvalue()
+
+
+def _text(interval: Interval | None, digits: int = 2) -> str:
+    if interval is None:
+        return MISSING
+    if interval.half_width is None:
+        return f"{interval.mean:.{digits}f}"
+    return interval.text(digits)
+
+
+def _break_even(row: Row) -> str:
+    if row.break_even is None:
+        return MISSING
+    condition, found = row.break_even
+    return found.text() if found.level is None else f"{found.text()} {condition}"
+
+
+def _break_even_fields(row: Row) -> tuple[str, str]:
+    if row.break_even is None:
+        return "", ""
+    condition, found = row.break_even
+    return _plain(condition), "" if found.level is None else str(found.level)
+
+
+def _numbers(interval: Interval) -> list[object]:
+    return [interval.mean, *("" if v is None else v for v in (interval.low, interval.high))]
+
+
+def _markdown(text: str) -> str:
+    """Text without a meaning in Markdown or HTML."""
+    text = " ".join(text.split())
+    for mark in "\\`*_[]|":
+        text = text.replace(mark, "\\" + mark)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _plain(text: str) -> str:
+    """Text that a spreadsheet does not take for a formula."""
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -1,0 +1,29 @@
+"""The registry of estimators: pure functions from a panel to one number a seed and cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from metabench.estimators.panel import Panel
+from metabench.registry import Registry
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """A quantity computed from the episode table.
+
+    ``compute`` returns a frame with the columns label, condition, seed and value, and level unless
+    the quantity belongs to a whole condition. NaN is a value that is not defined.
+    """
+
+    title: str
+    meaning: str
+    """One sentence: what it measures, in which unit, and which way is better."""
+    compute: Callable[[Panel], pd.DataFrame]
+    digits: int = 3
+
+
+ESTIMATORS: Registry[Estimator] = Registry("estimator", "metabench.estimators")

@@ -1,0 +1,74 @@
+"""Panels: groups of records whose numbers may stand in one table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from metabench.estimators.labels import labels
+from metabench.records import Protocol, Record
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Cells of one suite, source, preset, fingerprint and data.
+
+    ``rows`` is their episode table with a column ``label`` (the learner as the table names it) and
+    a column ``risk``: 1 - accuracy, or the squared error.
+    """
+
+    suite: str
+    source: str
+    preset: str
+    fingerprint: str
+    data: dict[str, str]
+    protocol: Protocol
+    records: list[Record]
+    labels: dict[str, str]
+    """Record id -> label."""
+    rows: pd.DataFrame
+
+    def label_of(self, record: Record) -> str:
+        """The learner's name; with the parameters that differ, if it is there more than once."""
+        return self.labels[record.id]
+
+    def conditions(self) -> list[str]:
+        """Names of the conditions in the order of the suite."""
+        return [c.name for c in self.protocol.conditions]
+
+
+def panels(records: Sequence[Record], episodes: pd.DataFrame) -> list[Panel]:
+    """Group records; different fingerprints, presets, data or protocols never share a panel.
+
+    ``episodes`` is the records' episode table with the column ``record``.
+    """
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        key = record.key
+        data = json.dumps(key.data, sort_keys=True)
+        where = (key.suite, key.source, key.preset, key.fingerprint, data, str(key.protocol))
+        groups.setdefault(where, []).append(record)
+    return [_panel(group, episodes) for _, group in sorted(groups.items())]
+
+
+def _panel(records: list[Record], episodes: pd.DataFrame) -> Panel:
+    records = sorted(records, key=lambda r: (r.key.learner, r.key.seed, r.id))
+    first = records[0]
+    names = labels(records)
+    rows = episodes[episodes["record"].isin(names)]
+    value = rows["value"].astype(float)
+    risk = 1 - value if first.protocol.metric == "accuracy" else value
+    return Panel(
+        suite=first.key.suite,
+        source=first.key.source,
+        preset=first.key.preset,
+        fingerprint=first.key.fingerprint,
+        data=first.key.data,
+        protocol=first.protocol,
+        records=records,
+        labels=names,
+        rows=rows.assign(label=rows["record"].map(names), risk=risk),
+    )
