@@ -119,6 +119,7 @@ class SourceSpec(_Spec):
     test: Task | None = Field(default=None, description="in distribution; by default ``train``")
     episode: Shape
     floor: float = Field(default=0.05, gt=0, description="least base-to-oracle gap in risk")
+    baselines: list[str] = Field(default=[], description="beside those of the suite")
     condition: list[ConditionSpec] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -223,7 +224,7 @@ class Suite(_Spec):
     def _consistent(self) -> Self:
         if (self.oracle == "declared") != (self.ceiling is not None):
             raise ValueError("'ceiling' goes with oracle = \"declared\", and only with it")
-        for name in self.baselines:
+        for name in [*self.baselines, *(b for s in self.source for b in s.baselines)]:
             if name not in LEARNERS:
                 raise ValueError(unknown("baseline", name, LEARNERS))
         if len({s.train.kind for s in self.source}) > 1:
@@ -281,7 +282,7 @@ class Suite(_Spec):
             metric=self.metric,
             episode=what,
             training=_in_words(source.train),
-            baselines=self.baselines,
+            baselines=[*self.baselines, *source.baselines],
             oracle=self.oracle,
             ceiling=self.ceiling,
             floor=source.floor,

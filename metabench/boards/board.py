@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import pandas as pd
@@ -14,11 +16,12 @@ from metabench.estimators import (
     Panel,
     area_under_skill,
     break_even,
+    levels_of,
     panels,
+    severity_curve,
     skill_table,
     tail_risk,
 )
-from metabench.estimators.curve import severity_curve
 from metabench.records import IN_DISTRIBUTION, ORACLE, Record
 from metabench.statistics import Interval, t_interval
 from metabench.store import Results
@@ -45,8 +48,12 @@ class Row:
     worst: tuple[str, float] | None
     """The condition with the least mean skill over its identifiable levels, and that skill."""
     aus: Interval | None
+    """Mean over conditions of the area under skill."""
+    aus_reason: str | None
+    """Why ``aus`` is not defined."""
     break_even: tuple[str, BreakEven] | None
-    """The condition that breaks even first."""
+    """The condition that breaks even first; baselines and the oracle, which set 0 and 1, have
+    none."""
     cvar: Interval | None
     """CVaR10 of the risk in distribution."""
     tasks: float
@@ -62,12 +69,15 @@ class PanelBoard:
     rows: tuple[Row, ...]
     unidentifiable: tuple[tuple[str, int], ...]
     """(condition, level) where base and oracle are too close to tell learners apart."""
+    ambiguous: bool = False
+    """Whether another panel has the same suite, source and preset: the title tells them apart."""
 
     @property
     def title(self) -> str:
-        """Suite, source and preset."""
+        """Suite, source and preset, and the fingerprint where they are not enough."""
         p = self.panel
-        return f"{p.suite} v{p.protocol.suite_version} / {p.source} ({p.preset} preset)"
+        name = f"{p.suite} v{p.protocol.suite_version} / {p.source} ({p.preset} preset)"
+        return f"{name} [{p.fingerprint[:8]}]" if self.ambiguous else name
 
 
 @dataclass(frozen=True)
@@ -79,10 +89,12 @@ class Board:
 
 def build_board(results: Results) -> Board:
     """Compute the board; rows are ordered by mean out-of-distribution skill."""
-    return Board(tuple(_panel_board(panel) for panel in panels(results)))
+    found = panels(results.records, results.episodes)
+    places = Counter((p.suite, p.source, p.preset) for p in found)
+    return Board(tuple(_panel_board(p, places[p.suite, p.source, p.preset] > 1) for p in found))
 
 
-def _panel_board(panel: Panel) -> PanelBoard:
+def _panel_board(panel: Panel, ambiguous: bool) -> PanelBoard:
     skills = skill_table(panel)
     tails = tail_risk(panel)
     by_label: dict[str, list[Record]] = {}
@@ -96,6 +108,7 @@ def _panel_board(panel: Panel) -> PanelBoard:
         skills,
         tuple(rows),
         tuple((str(c), int(n)) for c, n in lost.sort_values(["condition", "level"]).to_numpy()),
+        ambiguous,
     )
 
 
@@ -116,13 +129,15 @@ def _row(
     curves = {
         c.name: severity_curve(skills, label, c.name)
         for c in panel.protocol.conditions
-        if len(c.values) > 1
+        if levels_of(c) > 1
     }
+    aus, reason = _aus(curves.values())
+    family = records[0].learner.family
     own_tail = tails[(tails["label"] == label) & (tails["condition"] == IN_DISTRIBUTION)]
     first = records[0]
     return Row(
         label=label,
-        family=first.learner.family,
+        family=family,
         transductive=first.learner.transductive,
         provenance="claimed" if any(r.provenance == "claimed" for r in records) else "verified",
         seeds_ok=sum(r.status == "ok" for r in records),
@@ -131,10 +146,13 @@ def _row(
         metric=_interval(raw),
         skill=_interval(known[known["condition"] == IN_DISTRIBUTION]["skill"]),
         ood_skill=_interval(by_condition.groupby("seed").mean()),
-        worst=None if worst.empty else (str(worst.idxmin()), float(worst.min())),
-        aus=_aus(curves.values()),
-        break_even=_first_break_even(curves),
-        cvar=_interval(own_tail["cvar"]),
+        worst=None
+        if worst.empty or family == ORACLE
+        else (str(worst.idxmin()), float(worst.min())),
+        aus=aus,
+        aus_reason=reason,
+        break_even=None if family in ("baseline", ORACLE) else _first_break_even(curves),
+        cvar=_interval(own_tail["value"]),
         tasks=float(np.mean([r.used.tasks for r in records])),
     )
 
@@ -143,15 +161,19 @@ def _interval(values: pd.Series) -> Interval | None:
     return None if values.empty else t_interval([float(v) for v in values])
 
 
-def _aus(curves: Iterable[pd.DataFrame]) -> Interval | None:
-    """Mean over conditions of each seed's area; undefined where a condition's is."""
+def _aus(curves: Iterable[pd.DataFrame]) -> tuple[Interval | None, str | None]:
+    """Mean over conditions of each seed's area, or why there is none."""
     areas = [area_under_skill(curve) for curve in curves if len(curve) > 1]
-    if not areas or any(a is None for a in areas):
-        return None
-    whole = [a for a in areas if a is not None]
-    if len({len(a) for a in whole}) > 1:
-        return None
-    return t_interval([float(v) for v in np.mean(whole, axis=0)])
+    if not areas:
+        return None, "no condition has several identifiable levels"
+    whole = [area.values for area in areas if area.values is not None]
+    if len(whole) < len(areas):
+        return None, next(area.reason for area in areas if area.reason)
+    # Conditions are averaged over the seeds that all of them have.
+    seeds = set.intersection(*(set(values) for values in whole))
+    if not seeds:
+        return None, "no seed has every condition"
+    return t_interval([fmean(values[s] for values in whole) for s in sorted(seeds)]), None
 
 
 def _first_break_even(curves: dict[str, pd.DataFrame]) -> tuple[str, BreakEven] | None:

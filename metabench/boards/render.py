@@ -7,7 +7,8 @@ import io
 from typing import TYPE_CHECKING
 
 from metabench.boards.board import Board, PanelBoard, Row
-from metabench.statistics import Interval
+from metabench.boards.text import field, markdown, plain
+from metabench.statistics import Interval, number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +42,7 @@ def headers(board: PanelBoard) -> list[str]:
 
 def cells(row: Row) -> list[str]:
     """One learner's row as text."""
-    worst = MISSING if row.worst is None else f"{row.worst[1]:.2f} {row.worst[0]}"
+    worst = MISSING if row.worst is None else f"{number(row.worst[1])} {row.worst[0]}"
     first = row.break_even
     return [
         row.label + (" (transductive)" if row.transductive else ""),
@@ -68,8 +69,11 @@ def notes(board: PanelBoard) -> list[str]:
     for row in board.rows:
         lines += [f"{row.label}: {problem}" for problem in row.problems]
     if board.unidentifiable:
-        where = ", ".join(f"{c} level {n}" for c, n in board.unidentifiable)
-        lines.append(f"Unidentifiable (base and oracle too close, left out): {where}.")
+        levels: dict[str, list[str]] = {}
+        for condition, level in board.unidentifiable:
+            levels.setdefault(condition, []).append(str(level))
+        where = "; ".join(f"{c} at level {', '.join(n)}" for c, n in levels.items())
+        lines.append(f"Unidentifiable, so left out (best baseline and oracle too close): {where}.")
     if any(r.provenance == "claimed" for r in board.rows):
         lines.append("Results are claimed by whoever ran them; nobody else has verified them.")
     return lines
@@ -81,16 +85,18 @@ def to_terminal(board: Board, console: Console) -> None:
     from rich.table import Table
 
     for part in board.panels:
-        table = Table(title=escape(part.title), title_justify="left", title_style="bold")
+        table = Table(title=escape(plain(part.title)), title_justify="left", title_style="bold")
         for i, name in enumerate(headers(part)):
             # The learner's name must survive on a narrow terminal; numbers may wrap.
             table.add_column(name, justify="left" if i in (0, 1, 6, 8) else "right", no_wrap=i == 0)
-        for row in part.rows:
+        for before, row in zip((None, *part.rows), part.rows, strict=False):
+            if before is not None and row.transductive != before.transductive:
+                table.add_section()
             style = None if row.family not in ("baseline", "control", "oracle") else "dim"
-            table.add_row(*[escape(c) for c in cells(row)], style=style)
+            table.add_row(*[escape(plain(c)) for c in cells(row)], style=style)
         console.print(table)
         for note in notes(part):
-            console.print(escape(note), style="dim", highlight=False)
+            console.print(escape(plain(note)), style="dim", highlight=False)
         console.print()
 
 
@@ -99,11 +105,16 @@ def to_markdown(board: Board) -> str:
     parts = []
     for part in board.panels:
         titles = headers(part)
-        lines = [f"## {_markdown(part.title)}", "", f"fingerprint `{part.panel.fingerprint}`", ""]
+        lines = [
+            f"## {markdown(part.title)}",
+            "",
+            f"fingerprint {markdown(part.panel.fingerprint)}",
+            "",
+        ]
         lines.append("| " + " | ".join(titles) + " |")
         lines.append("|" + "|".join(" --- " for _ in titles) + "|")
-        lines += ["| " + " | ".join(_markdown(c) for c in cells(r)) + " |" for r in part.rows]
-        lines += ["", *(f"- {_markdown(note)}" for note in notes(part)), ""]
+        lines += ["| " + " | ".join(markdown(c) for c in cells(r)) + " |" for r in part.rows]
+        lines += ["", *(f"- {markdown(note)}" for note in notes(part)), ""]
         parts.append("\n".join(lines))
     return "\n".join(parts)
 
@@ -127,10 +138,10 @@ def to_csv(board: Board) -> str:
                 numbers += ["", "", ""] if interval is None else _numbers(interval)
             condition, level = ("", "") if r.break_even is None else _break_even_fields(r)
             writer.writerow(
-                [_plain(p.suite), _plain(p.source), _plain(p.preset), p.fingerprint]
-                + [_plain(r.label), r.family, r.transductive, r.provenance]
+                [field(p.suite), field(p.source), field(p.preset), field(p.fingerprint)]
+                + [field(r.label), field(r.family), r.transductive, r.provenance]
                 + [r.seeds_ok, r.seeds, p.protocol.metric, *numbers]
-                + (["", ""] if r.worst is None else [_plain(r.worst[0]), r.worst[1]])
+                + (["", ""] if r.worst is None else [field(r.worst[0]), r.worst[1]])
                 + [condition, level, r.tasks]
             )
     return out.getvalue()
@@ -140,7 +151,7 @@ def _text(interval: Interval | None, digits: int = 2) -> str:
     if interval is None:
         return MISSING
     if interval.half_width is None:
-        return f"{interval.mean:.{digits}f}"
+        return number(interval.mean, digits)
     return interval.text(digits)
 
 
@@ -155,21 +166,8 @@ def _break_even_fields(row: Row) -> tuple[str, str]:
     if row.break_even is None:
         return "", ""
     condition, found = row.break_even
-    return _plain(condition), "" if found.level is None else str(found.level)
+    return field(condition), "" if found.level is None else str(found.level)
 
 
 def _numbers(interval: Interval) -> list[object]:
     return [interval.mean, *("" if v is None else v for v in (interval.low, interval.high))]
-
-
-def _markdown(text: str) -> str:
-    """Text without a meaning in Markdown or HTML."""
-    text = " ".join(text.split())
-    for mark in "\\`*_[]|":
-        text = text.replace(mark, "\\" + mark)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _plain(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

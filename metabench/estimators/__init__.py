@@ -3,7 +3,7 @@
 from metabench.estimators.base import ESTIMATORS, Estimator
 from metabench.estimators.curve import Area, BreakEven, area_under_skill, break_even, severity_curve
 from metabench.estimators.gap import ood_gap
-from metabench.estimators.panel import Panel, panels
+from metabench.estimators.panel import Panel, levels_of, panels
 from metabench.estimators.skill import IDENTIFIABLE, risk_table, skill_table
 from metabench.estimators.tail import cvar, tail_risk
 
@@ -17,6 +17,7 @@ __all__ = [
     "area_under_skill",
     "break_even",
     "cvar",
+    "levels_of",
     "ood_gap",
     "panels",
     "risk_table",

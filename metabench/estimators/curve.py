@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metabench.estimators.base import ESTIMATORS, Estimator
-from metabench.estimators.panel import Panel
+from metabench.estimators.panel import Panel, levels_of
 from metabench.estimators.skill import IDENTIFIABLE, skill_table
 from metabench.records import IN_DISTRIBUTION
 from metabench.statistics import t_interval
@@ -59,7 +59,9 @@ def area_under_skill(curve: pd.DataFrame) -> Area:
     if bool((curve.loc[0] <= LEAST_SKILL).any()):
         return Area(None, levels, f"skill in distribution is at most {LEAST_SKILL}")
     area = curve.clip(-1, 1).mean(axis=0) / curve.loc[0]
-    return Area({int(seed): float(v) for seed, v in area.items()}, levels)
+    seeds = [int(str(seed)) for seed in curve.columns]
+    numbers = np.asarray(area, dtype=np.float64).tolist()
+    return Area(dict(zip(seeds, numbers, strict=True)), levels)
 
 
 def aus_table(panel: Panel) -> pd.DataFrame:
@@ -67,7 +69,7 @@ def aus_table(panel: Panel) -> pd.DataFrame:
     skills = skill_table(panel)
     rows = []
     for condition in panel.protocol.conditions:
-        if len(condition.values) < 2:
+        if levels_of(condition) < 2:
             continue
         for label in sorted(skills["label"].unique()):
             area = area_under_skill(severity_curve(skills, label, condition.name))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from metabench.estimators.labels import labels
-from metabench.records import Protocol, Record
+from metabench.records import Condition, Protocol, Record
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,10 @@ class Panel:
         """The learner's name; with the parameters that differ, if it is there more than once."""
         return self.labels[record.id]
 
-    def conditions(self) -> list[str]:
-        """Names of the conditions in the order of the suite."""
-        return [c.name for c in self.protocol.conditions]
+
+def levels_of(condition: Condition) -> int:
+    """How many levels a condition has; one without values has a single level."""
+    return max(1, len(condition.values))
 
 
 def panels(records: Sequence[Record], episodes: pd.DataFrame) -> list[Panel]:

@@ -112,12 +112,13 @@ def plan(
     for suite in loaded:
         count = seeds or suite.get_preset(preset).seeds
         able = [c for c in chosen if suite.kind in c[0].card.kinds]
-        entrants = {c[0].card.name: c for c in [*map(choose, suite.baselines), *able]}
-        scored: list[tuple[LearnerClass | None, str | None]] = list(entrants.values())
-        if suite.oracle == "bayes":
-            scored.append((None, None))
         for source in suite.source:
             data = source.prepare()
+            baselines = map(choose, [*suite.baselines, *source.baselines])
+            entrants = {c[0].card.name: c for c in [*baselines, *able]}
+            scored: list[tuple[LearnerClass | None, str | None]] = list(entrants.values())
+            if suite.oracle == "bayes":
+                scored.append((None, None))
             for seed in range(count):
                 for learner_class, reference in scored:
                     key = _key(suite, source, preset, seed, data, learner_class, overrides)

@@ -28,8 +28,20 @@ class Interval:
     def text(self, digits: int = 2) -> str:
         """``0.71 ± 0.05``; a single seed says that it has no interval."""
         if self.half_width is None:
-            return f"{self.mean:.{digits}f} (1 seed: no interval)"
-        return f"{self.mean:.{digits}f} ± {self.half_width:.{digits}f}"
+            return f"{number(self.mean, digits)} (1 seed: no interval)"
+        return f"{number(self.mean, digits)} ± {number(self.half_width, digits)}"
+
+
+def number(value: float, digits: int = 2) -> str:
+    """``-0.71``; what rounds to zero has no sign."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def format_interval(interval: Interval, digits: int = 2) -> str:
+    """``0.71 ± 0.05 (3 seeds)``, for where the number stands alone."""
+    if interval.seeds == 1:
+        return interval.text(digits)
+    return f"{interval.text(digits)} ({interval.seeds} seeds)"
 
 
 def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:

@@ -1,0 +1,142 @@
+"""One self-contained HTML file about some results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from metabench.boards import Board, PanelBoard, Row, build_board
+from metabench.records import Record
+from metabench.reports.drawing import Picture, skill_pictures, training_pictures
+from metabench.reports.figures import SKILL_RANGE
+from metabench.reports.palette import Look, looks
+from metabench.reports.tables import (
+    ConditionTable,
+    EstimatorTable,
+    condition_tables,
+    estimator_tables,
+)
+from metabench.statistics import Interval, number
+from metabench.store import Results, write_file
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A learner as it was run: what its label stands for."""
+
+    label: str
+    record: Record
+    parameters: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """Everything the page says about one panel."""
+
+    anchor: str
+    board: PanelBoard
+    inductive: list[Row]
+    transductive: list[Row]
+    pictures: list[Picture]
+    training: list[Picture]
+    conditions: list[ConditionTable]
+    estimators: list[EstimatorTable]
+    variants: list[Variant]
+    failures: list[Record]
+    seeds: int
+    """The largest number of seeds that a learner finished."""
+
+
+def build_report(results: Results) -> str:
+    """The report as HTML: no script, nothing loaded from elsewhere, the same for the same results.
+
+    Records may come from strangers; every text of theirs is escaped.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    board = build_board(results)
+    styles = looks(board)
+    environment = Environment(
+        loader=PackageLoader("metabench.reports", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    environment.filters["across"] = across
+    environment.filters["outside"] = outside
+    template = environment.get_template("report.html.j2")
+    return template.render(
+        sections=[_section(i, part, styles) for i, part in enumerate(board.panels, 1)],
+        looks=styles,
+        classes={label: f"k{i}" for i, label in enumerate(sorted(styles))},
+        summary=_summary(results, board),
+    )
+
+
+def write_report(results: Results, path: Path) -> None:
+    """Write the report; the file appears whole or not at all."""
+    write_file(Path(path), build_report(results).encode())
+
+
+def across(value: float) -> float:
+    """Place of a skill on a track, in percent of its width; outside is cut off at the edge."""
+    low, high = SKILL_RANGE
+    return round(100 * (min(max(value, low), high) - low) / (high - low), 2)
+
+
+def outside(interval: Interval) -> str:
+    """ "low" or "high" if the mean lies off the track, else nothing."""
+    low, high = SKILL_RANGE
+    if interval.mean < low:
+        return "low"
+    return "high" if interval.mean > high else ""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the page is about, in numbers."""
+
+    records: int
+    failures: int
+    learners: int
+    first: str
+    last: str
+    versions: str
+    one_seed: bool
+
+
+def _summary(results: Results, board: Board) -> Summary:
+    created = sorted(r.created for r in results.records) or [""]
+    return Summary(
+        records=len(results.records),
+        failures=len(results.failures),
+        learners=len({row.label for part in board.panels for row in part.rows}),
+        first=created[0][:10],
+        last=created[-1][:10],
+        versions=", ".join(sorted({r.environment.metabench for r in results.records})),
+        one_seed=any(row.seeds_ok == 1 for part in board.panels for row in part.rows),
+    )
+
+
+def _section(index: int, part: PanelBoard, styles: Mapping[str, Look]) -> Section:
+    variants: dict[str, Variant] = {}
+    for record in part.panel.records:
+        label = part.panel.label_of(record)
+        parameters = ", ".join(f"{k} = {v}" for k, v in record.key.parameters.items())
+        variants.setdefault(label, Variant(label, record, parameters))
+    return Section(
+        anchor=f"panel-{index}",
+        board=part,
+        inductive=[row for row in part.rows if not row.transductive],
+        transductive=[row for row in part.rows if row.transductive],
+        pictures=skill_pictures(part, styles),
+        training=training_pictures(part, styles),
+        conditions=condition_tables(part),
+        estimators=estimator_tables(part),
+        variants=[variants[row.label] for row in part.rows],
+        failures=[r for r in part.panel.records if r.status != "ok"],
+        seeds=max((row.seeds_ok for row in part.rows), default=0),
+    )
