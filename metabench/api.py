@@ -33,7 +33,7 @@ def run(
     data_root: str | Path | None = None,
     parameters: Mapping[str, Mapping[str, Parameter]] | None = None,
     retry: bool = False,
-    checkpoint_seconds: float | None = None,
+    checkpoint_seconds: float = 15.0,
     watcher: Watcher | None = None,
 ) -> Results:
     """Meta-train and score learners, beside the suite's baselines; returns all their results.
@@ -53,7 +53,6 @@ def run(
     from metabench.running.local import Watcher, run_here, run_in_processes
     from metabench.running.plan import by_cost, plan, select_device
     from metabench.tasks.cache import set_data_root
-    from metabench.training import CHECKPOINT_SECONDS
 
     if data_root is not None:
         set_data_root(data_root)
@@ -67,9 +66,7 @@ def run(
         device=str(chosen),
         environment=describe(chosen),
         data_root=None if data_root is None else str(Path(data_root).resolve()),
-        checkpoint_seconds=(
-            CHECKPOINT_SECONDS if checkpoint_seconds is None else checkpoint_seconds
-        ),
+        checkpoint_seconds=checkpoint_seconds,
     )
     if workers is None:
         workers = 1 if chosen.type == "cuda" else os.cpu_count() or 1

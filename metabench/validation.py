@@ -12,7 +12,8 @@ from metabench.errors import unknown
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     """The first problem of a validation, naming the field and, for unknown ones, the nearest."""
-    problem = error.errors()[0]
+    # A misspelt field is also a missing one: what was written comes first.
+    problem = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     location = problem["loc"]
     where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location).lstrip(".")
     if problem["type"] == "extra_forbidden":

@@ -41,6 +41,9 @@ def run(
         typer.Option("--set", help="A hyper-parameter: LEARNER.NAME=VALUE; repeatable."),
     ] = None,
     retry: Annotated[bool, typer.Option(help="Run cells again that failed.")] = False,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(help="Seconds between the checkpoints of a training.")
+    ] = 15.0,
 ) -> None:
     """Meta-train and score learners beside the suite's baselines; print the board."""
     from metabench import api
@@ -59,6 +62,7 @@ def run(
             data_root=data_root,
             parameters=parse_settings(set_ or []),
             retry=retry,
+            checkpoint_seconds=checkpoint_seconds,
             watcher=watcher,
         )
     to_terminal(api.board(results), console)
