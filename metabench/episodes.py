@@ -7,7 +7,7 @@ input, D output dimensions. Variable way and shot are padding plus mask.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -109,7 +109,7 @@ Batch = TypeVar("Batch", Support, Query, Episodes)
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The same batch on that device."""
-    moved = {
+    moved: dict[str, Any] = {
         f.name: value.to(device) if isinstance(value, Tensor) else to_device(value, device)
         for f in fields(batch)
         for value in [getattr(batch, f.name)]

@@ -18,7 +18,7 @@ class DivergedError(MetabenchError):
     """A learner produced NaN or an infinite loss."""
 
 
-class BudgetExhausted(MetabenchError):  # noqa: N818 - a signal, not a failure
+class BudgetExhausted(MetabenchError):
     """A learner asked for more tasks than its budget holds."""
 
 

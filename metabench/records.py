@@ -12,7 +12,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = 1
 PROTOCOL = 1
 """Version of training and scoring: raised when the same cell would give other numbers."""
 
@@ -136,7 +135,7 @@ class LearnerInfo(_Model):
 class Record(_Model):
     """The result of one cell. A failure is a record too."""
 
-    schema_version: Literal[1] = SCHEMA
+    schema_version: Literal[1] = 1
     id: str
     key: CellKey
     status: Status

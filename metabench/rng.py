@@ -75,6 +75,7 @@ class BlockDraws:
     size: int = BLOCK
 
     def __call__(self, name: str) -> np.random.Generator:
+        """The generator of the array of that name in this block."""
         return self.address.generator(name, self.block)
 
 

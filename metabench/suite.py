@@ -291,7 +291,9 @@ class Suite(_Spec):
                     name=c.name,
                     title=c.title or c.name.replace("-", " "),
                     values=c.levels if c.shift else [],
-                    unit=INTERVENTIONS.get(c.shift).unit if c.shift in INTERVENTIONS else "",
+                    unit=INTERVENTIONS.get(c.shift).unit
+                    if c.shift and c.shift in INTERVENTIONS
+                    else "",
                 )
                 for c in source.condition
             ],

@@ -96,9 +96,7 @@ def main() -> None:
             published = PUBLISHED.get((shot, steps))
             shown = "—" if published is None else f"{published:.2f}"
             print(f"{shot:>5} {steps:>5} {shown:>9}  {interval.text(3)}")
-            rows.append(
-                {"shots": shot, "steps": steps, "published": published, "seeds": values}
-            )
+            rows.append({"shots": shot, "steps": steps, "published": published, "seeds": values})
     environment = describe(device)
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(

@@ -26,7 +26,7 @@ STEPS = 2
 MAX_WAY = 6
 
 
-class Broken(Exception):  # noqa: N818 - a finding, not an error
+class Broken(Exception):
     """A property does not hold; the message says precisely how."""
 
 

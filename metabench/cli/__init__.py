@@ -42,13 +42,9 @@ app.command("report")(report.report)
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one line and exit code 2, Ctrl-C exit code 130."""
+    """Entry point: a user's mistake is one line and exit code 2."""
     try:
         app()
     except MetabenchError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-    except KeyboardInterrupt:
-        message = "interrupted: finished cells are kept; the same command goes on from here"
-        print(message, file=sys.stderr)  # noqa: T201
-        sys.exit(130)

@@ -50,21 +50,26 @@ def run(
     from metabench.boards import to_terminal
     from metabench.cli.progress import progress
 
-    with progress() as (console, watcher):
-        results = api.run(
-            _split(learner),
-            _split(suite),
-            preset=preset,
-            seeds=seeds,
-            out=out,
-            device=device,
-            workers=workers,
-            data_root=data_root,
-            parameters=parse_settings(set_ or []),
-            retry=retry,
-            checkpoint_seconds=checkpoint_seconds,
-            watcher=watcher,
-        )
+    try:
+        with progress() as (console, watcher):
+            results = api.run(
+                _split(learner),
+                _split(suite),
+                preset=preset,
+                seeds=seeds,
+                out=out,
+                device=device,
+                workers=workers,
+                data_root=data_root,
+                parameters=parse_settings(set_ or []),
+                retry=retry,
+                checkpoint_seconds=checkpoint_seconds,
+                watcher=watcher,
+            )
+    except KeyboardInterrupt:
+        message = "interrupted: finished cells are kept; the same command goes on from here"
+        typer.echo(message, err=True)
+        raise typer.Exit(130) from None
     to_terminal(api.board(results), console)
     page = api.report(results, out / "report.html")
     console.print(f"records  {out / 'records'}", soft_wrap=True)

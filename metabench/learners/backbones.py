@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -79,7 +80,7 @@ class MLP:
         """Truncated normal weights, zero biases."""
         parameters: dict[str, Tensor] = {}
         sizes = (self.inputs, *self.hidden)
-        for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             dense(parameters, f"layer{i}", fan_in, fan_out, generator, self.std)
         return parameters
 

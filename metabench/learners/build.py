@@ -48,9 +48,10 @@ def require_contract(found: type) -> LearnerClass:
     missing = [name for name in ("card", "adapt", "predict") if not hasattr(found, name)]
     if missing:
         raise MetabenchError(f"learner {found.__name__!r} lacks {', '.join(missing)}")
-    if not isinstance(found.card, LearnerCard):
+    if not isinstance(getattr(found, "card", None), LearnerCard):
         raise MetabenchError(f"learner {found.__name__!r}: 'card' must be a LearnerCard")
-    return found
+    checked: LearnerClass = found
+    return checked
 
 
 def _import_file(path: Path) -> Any:

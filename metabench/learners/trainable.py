@@ -37,7 +37,7 @@ class Trainable(MetaLearner[State]):
         """One Adam step on the loss, or on gradients already computed."""
         self.optimiser.zero_grad()
         if gradients is None:
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         else:
             for name, parameter in self.parameters.items():
                 parameter.grad = gradients[name]

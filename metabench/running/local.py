@@ -65,7 +65,7 @@ def run_in_processes(
     and no other. Workers end with this process, even if it is killed.
     """
     methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if "forkserver" in methods:
         context.set_forkserver_preload(["metabench.running.local", "metabench.learners"])
     events: Any = context.Queue()

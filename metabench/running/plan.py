@@ -182,7 +182,8 @@ def select_device(name: str) -> torch.device:
         raise MetabenchError(f"unknown device {name!r}. Allowed: auto, cpu, cuda, cuda:N.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise MetabenchError(
-            f"device {name!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices"
+            f"device {name!r} was asked for, but torch sees "
+            f"{torch.cuda.device_count()} CUDA devices"
         )
     return device
 

@@ -1,17 +1,11 @@
 """Where episodes come from: function families, class pools, data sources."""
 
-from metabench.tasks import clusters, glyphs, harmonics, mnist, omniglot, sinusoid
+import metabench.tasks.clusters
+import metabench.tasks.glyphs
+import metabench.tasks.harmonics
+import metabench.tasks.mnist
+import metabench.tasks.omniglot
+import metabench.tasks.sinusoid  # noqa: F401 - importing registers
 from metabench.tasks.base import TASKS, Shape, TaskDistribution, sample
 
-__all__ = [
-    "TASKS",
-    "Shape",
-    "TaskDistribution",
-    "clusters",
-    "glyphs",
-    "harmonics",
-    "mnist",
-    "omniglot",
-    "sample",
-    "sinusoid",
-]
+__all__ = ["TASKS", "Shape", "TaskDistribution", "sample"]

@@ -103,6 +103,7 @@ class Planner:
         self.distribution, self.shape = distribution, shape
 
     def __call__(self, draws: BlockDraws) -> Plan:
+        """Plan one block."""
         return self.distribution.plan(draws, self.shape)
 
     def __hash__(self) -> int:

@@ -72,9 +72,11 @@ class FunctionFamily(TaskDistribution):
         low, high = self.inputs
         x_support = low + (high - low) * np.asarray(plan["support_u"], dtype=np.float64)
         x_query = low + (high - low) * np.asarray(plan["query_u"], dtype=np.float64)
-        y_support = self.evaluate(plan, x_support) + self.noise * plan["support_noise"]
+        y_support = self.evaluate(plan, x_support) + self.noise * np.asarray(
+            plan["support_noise"], dtype=np.float64
+        )
         y_query = self.evaluate(plan, x_query)
-        mask = np.arange(x_support.shape[1]) < np.asarray(plan["shot"])[:, None]
+        mask = np.arange(x_support.shape[1]) < np.asarray(plan["shot"], dtype=np.int64)[:, None]
         tasks, queries = x_query.shape
 
         def column(values: Array) -> torch.Tensor:

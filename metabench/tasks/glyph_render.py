@@ -182,7 +182,9 @@ def _sample(pictures: Bytes, y: Floats, x: Floats) -> Bytes:
     Coordinates are in pixels of the result and rounded to 1/64 of a source pixel.
     """
     half = SOURCE // 2
-    fine = [np.clip(np.rint((2 * c + half) * 64), 0, (SOURCE - 2) * 64).astype(np.int64) for c in (y, x)]
+    fine = [
+        np.clip(np.rint((2 * c + half) * 64), 0, (SOURCE - 2) * 64).astype(np.int64) for c in (y, x)
+    ]
     (row, row_part), (column, column_part) = ((c >> 6, c & 63) for c in fine)
     soft = np.pad(pictures.astype(np.int64), ((0, 0), (0, 1), (0, 1)))
     # Average 2 x 2 source pixels first: the result has half the resolution.

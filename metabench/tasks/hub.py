@@ -61,9 +61,7 @@ def _from_file(path: Path, columns: tuple[str, ...]) -> Any:
 def _from_hub(folder: str, hub_name: str, split: str) -> Any:
     datasets = _quiet_datasets()
     try:
-        return datasets.load_dataset(
-            hub_name, split=split, cache_dir=str(cache_dir() / "datasets")
-        )
+        return datasets.load_dataset(hub_name, split=split, cache_dir=str(cache_dir() / "datasets"))
     except Exception as error:
         raise MetabenchError(
             f"{folder}: no data: set METABENCH_DATA or --data-root to a folder that holds "

@@ -90,12 +90,11 @@ class IgnoresMask(Centroid):
 
 
 class FixedLabels(Centroid):
-    """Knows two classes by their number, whatever the support set calls them."""
+    """Leans towards the class of number 0, whatever the support set calls it."""
 
     def predict(self, state: State, query: Query) -> Prediction:
         output = super().predict(state, query).output.clone()
-        output[..., :2] -= 1e6
-        output[..., 2:] *= -1.0
+        output[..., 0] += 115.0
         return Prediction(mask_absent_classes(output, state.support.way))
 
 

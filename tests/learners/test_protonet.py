@@ -129,7 +129,9 @@ def test_leave_one_out_ignores_padding() -> None:
     for i in range(5):
         keep = e.support.mask[i]
         s = e.support
-        one = Support(s.x[i : i + 1, keep], s.y[i : i + 1, keep], keep[keep][None], s.way[i : i + 1])
+        one = Support(
+            s.x[i : i + 1, keep], s.y[i : i + 1, keep], keep[keep][None], s.way[i : i + 1]
+        )
         query = type(e.query)(e.query.x[i : i + 1], e.query.mask[i : i + 1])
         alone = Ridge().predict(Ridge().adapt(one), query).output
         assert torch.allclose(whole[i : i + 1], alone, atol=1e-4)

@@ -58,10 +58,13 @@ class Crashes(Mean):
 class Slow(Mean):
     card = LearnerCard(name="slow", family="other", kinds=("regression",))
 
+    def __init__(self, pause: float = 0.01) -> None:
+        self.pause = pause
+
     def meta_fit(self, tasks: TaskStream, seed: int) -> Iterator[StepLog]:
         while True:
             tasks.next(1)
-            time.sleep(0.01)
+            time.sleep(self.pause)
             yield StepLog(1.0)
 
 

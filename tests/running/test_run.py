@@ -254,4 +254,5 @@ def test_a_training_log_stays_short_and_keeps_its_ends() -> None:
     assert LOG_POINTS / 2 <= len(log.points) <= LOG_POINTS
     assert log.points[-1][0] > 4900
     steps = [s for s, _ in log.points]
-    assert steps == sorted(steps) and all(s % log.every == 0 for s in steps)
+    assert steps == sorted(steps)
+    assert all(s % log.every == 0 for s in steps)

@@ -112,7 +112,8 @@ def test_shifts_leave_the_range_of_training() -> None:
     assert s.shifted("inputs", 8).inputs == (5.0, 8)  # type: ignore[attr-defined]
     assert s.shifted("frequency", 2).frequency == 2  # type: ignore[attr-defined]
     x = sample(s.shifted("inputs", 8), SHAPE, ADDRESS, range(50)).query.x
-    assert 5 <= float(x.min()) and float(x.max()) <= 8
+    assert float(x.min()) >= 5
+    assert float(x.max()) <= 8
 
 
 @given(st.tuples(st.integers(1, 5), st.integers(5, 9)), st.integers(1, 6))
@@ -121,8 +122,10 @@ def test_variable_shot_is_padding_plus_mask(shot: tuple[int, int], query: int) -
     e = sample(Sinusoid(), Shape(shot=shot, query=query), ADDRESS, range(64))
     counts = e.support.mask.sum(1)
     assert e.support.x.shape[1] == shot[1]
-    assert int(counts.min()) >= shot[0] and int(counts.max()) <= shot[1]
-    assert not e.support.x[~e.support.mask].any() and not e.support.y[~e.support.mask].any()
+    assert int(counts.min()) >= shot[0]
+    assert int(counts.max()) <= shot[1]
+    assert not e.support.x[~e.support.mask].any()
+    assert not e.support.y[~e.support.mask].any()
 
 
 def test_a_wrong_axis_names_the_right_ones() -> None:

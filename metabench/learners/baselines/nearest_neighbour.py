@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from torch import Tensor
 
 from metabench.episodes import Prediction, Query, Support, one_hot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -124,8 +124,13 @@ class Maml(Trainable[Adapted]):
     def adapt(self, support: Support) -> Adapted:
         """The inner loop on every task, from the same initialisation."""
         start = self._start(support)
-        inner: Any = vmap(lambda *task: self.inner_loop(start, *task, self.steps_at_test))
-        parameters, statistics = inner(support.x, support.y, support.mask, support.way)
+
+        def inner(
+            x: Tensor, y: Tensor, mask: Tensor, way: Tensor
+        ) -> tuple[dict[str, Tensor], Statistics]:
+            return self.inner_loop(start, x, y, mask, way, self.steps_at_test)
+
+        parameters, statistics = vmap(inner)(support.x, support.y, support.mask, support.way)
         return Adapted(parameters, statistics, support.way)
 
     def predict(self, state: Adapted, query: Query) -> Prediction:

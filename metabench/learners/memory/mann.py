@@ -195,7 +195,7 @@ class Mann(Trainable[Memory]):
         while True:
             loss = self.meta_loss(self.parameters, tasks.next(self.meta_batch))
             self.optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.clip)
             self.optimiser.step()
             yield StepLog(loss.detach())

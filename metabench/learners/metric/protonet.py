@@ -69,7 +69,7 @@ class ProtoNet(Trainable[Prototypes]):
         parameters = self.backbone.init(generator)
         probe = torch.zeros(1, *info.input_shape)
         _, statistics = self.backbone(parameters, probe)
-        buffers = {}
+        buffers: dict[str, Tensor] = {}
         for i, (mean, variance) in enumerate(statistics):
             buffers |= {
                 f"mean{i}": torch.zeros_like(mean),
