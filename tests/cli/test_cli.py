@@ -64,9 +64,7 @@ def test_a_board_is_printed_and_written(
     printed = metabench("board", str(finished), "--format", form)
     assert sign in printed.stdout
     target = tmp_path / "sub" / "board"
-    assert (
-        metabench("board", str(finished), "--format", form, "--out", str(target)).returncode == 0
-    )
+    assert metabench("board", str(finished), "--format", form, "--out", str(target)).returncode == 0
     assert sign in target.read_text(encoding="utf-8")
 
 
@@ -110,7 +108,10 @@ def test_a_check_says_pass_or_what_broke() -> None:
         (["run", "--learner", "maml", "--suite", "TINY", "--set", "maml.x=1"], "'x'"),
         (["run", "--learner", "maml", "--suite", "TINY", "--device", "cuda:64"], "CUDA"),
         (["run", "--learner", "maml", "--suite", "TINY", "--out", "/proc/x"], "cannot write"),
-        (["run", "--learner", "protonet", "--suite", "ood-omniglot"], "the data root must hold omniglot/train.parquet"),
+        (
+            ["run", "--learner", "protonet", "--suite", "ood-omniglot"],
+            "the data root must hold omniglot/train.parquet",
+        ),
         (["board", "nowhere"], "not a run folder"),
         (["report", "nowhere"], "not a run folder"),
         (["check", "nothing"], "unknown learner"),

@@ -131,9 +131,7 @@ def test_a_larger_way_or_shot_keeps_the_first_classes_and_items() -> None:
     small, wide, deep = plan(), plan(way=6), plan(shot=4)
     assert np.array_equal(small["classes"], wide["classes"][:, :3])
     assert np.array_equal(np.sort(small["query"], 1), np.sort(deep["query"], 1))
-    assert all(
-        set(a) <= set(b) for a, b in zip(small["support"], deep["support"], strict=True)
-    )
+    assert all(set(a) <= set(b) for a, b in zip(small["support"], deep["support"], strict=True))
 
 
 def test_turns_are_classes_of_their_own_in_the_same_group() -> None:
