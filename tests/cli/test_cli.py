@@ -161,9 +161,11 @@ def test_ctrl_c_keeps_what_is_finished(tiny: Path, tmp_path: Path) -> None:
     import signal
 
     process = subprocess.Popen(
-        [sys.executable, "-m", "metabench", "run", "--learner", f"{REFERENCE}:Slow"]
-        + ["--suite", str(tiny), "--preset", "smoke", "--out", str(tmp_path), "--workers", "1"]
-        + ["--set", "slow.pause=0.5"],
+        [
+            *(sys.executable, "-m", "metabench", "run", "--learner", f"{REFERENCE}:Slow"),
+            *("--suite", str(tiny), "--preset", "smoke", "--out", str(tmp_path)),
+            *("--workers", "1", "--set", "slow.pause=0.5"),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
