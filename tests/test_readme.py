@@ -1,0 +1,75 @@
+"""What the documentation shows works as shown."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import metabench
+from metabench.statistics import t_interval
+from metabench.suite import Suite, load_suite
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def block(text: str, language: str, containing: str) -> str:
+    found = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    (only,) = [b for b in found if containing in b]
+    return str(only)
+
+
+def test_the_learner_of_the_readme_keeps_the_contract() -> None:
+    code = block(README, "python", "class Centroid").rpartition("results =")[0]
+    space: dict[str, object] = {"__name__": "readme"}
+    exec(code, space)
+    report = metabench.check(space["Centroid"], "cpu")  # type: ignore[arg-type]
+    assert report.passed, "\n".join(report.lines())
+
+
+def test_the_suite_of_the_guide_is_valid(tmp_path: Path) -> None:
+    text = block(CONTRIBUTING, "toml", "preset.smoke")
+    (tmp_path / "suite.toml").write_text(text)
+    assert load_suite(tmp_path).get_preset("smoke").seeds == 1
+    assert Suite.model_validate(tomllib.loads(text)).name == "mine"
+
+
+def test_the_task_of_the_guide_draws_episodes() -> None:
+    from typing import ClassVar
+
+    from metabench.rng import Address
+    from metabench.tasks import TASKS, Shape, sample
+    from metabench.tasks.base import Range
+    from metabench.tasks.functions import FunctionFamily
+
+    space: dict[str, object] = {
+        "TASKS": TASKS,
+        "FunctionFamily": FunctionFamily,
+        "Range": Range,
+        "ClassVar": ClassVar,
+        "__name__": "guide",
+    }
+    try:
+        exec(block(CONTRIBUTING, "python", "class Lines"), space)
+        made = sample(TASKS.get("lines")(), Shape(shot=3, query=2), Address.of("x"), range(5))
+        slope = made.query_y / made.query.x
+        assert slope[:, 0] == pytest.approx(slope[:, 1], rel=1e-4)
+    finally:
+        TASKS._items.pop("lines", None)
+
+
+def test_the_measured_table_is_what_was_measured() -> None:
+    path = ROOT / "benchmarks" / "reproduce" / "results" / "sinusoid_maml.json"
+    for row in json.loads(path.read_text())["rows"]:
+        if row["steps"]:
+            interval = t_interval(row["seeds"])
+            counts = ", ".join(map(str, row["diverged_tasks"]))
+            wanted = f"| {row['shots']} | {row['steps']} |"
+            (line,) = [x for x in README.splitlines() if x.startswith(wanted)]
+            assert interval.text(3) in line
+            assert counts in line
