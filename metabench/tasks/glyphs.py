@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -104,15 +105,18 @@ def split_pool(split: Split) -> ClassPool:
 
 
 def manifest() -> Manifest:
-    """What decides the pixels: this generator, the fonts, and the library that draws them."""
+    """What decides the pixels: this code, the fonts, and the library that draws them."""
     import PIL
     from PIL import features
 
+    here = Path(__file__).parent
+    code = [file_digest(here / f"{n}.py") for n in ("glyphs", "glyph_render", "glyph_scripts")]
     source = hashlib.sha256()
     for face in FACES:
         source.update(file_digest(face_path(face)).encode())
     return {
         "version": str(VERSION),
+        "code": hashlib.sha256("".join(code).encode()).hexdigest(),
         "fonts": source.hexdigest(),
         "pillow": PIL.__version__,
         "freetype": str(features.version("freetype2")),
