@@ -28,39 +28,48 @@ PLAIN_SECONDS = 15.0
 class TimeLeft:
     """How long the rest will take, from cells of the same learner and source already finished.
 
-    Says nothing until every remaining kind of cell has been seen once: a guess is not an estimate.
+    A kind of cell that has not been seen to its end has no estimate: what is known of the others
+    is then a lower bound, and is called one.
     """
 
     def __init__(self) -> None:
         self.remaining: dict[str, Cell] = {}
         self.began: dict[str, float] = {}
         self.seen: dict[tuple[str, ...], list[float]] = {}
+        self.phase_left: dict[str, float] = {}
+        """Seconds that the phase of a running cell still needs, by its own rate."""
         self.workers = 1
 
     def kind(self, cell: Cell) -> tuple[str, ...]:
         """Cells of one kind take about as long."""
         return (cell.key.learner, cell.key.suite, cell.key.source)
 
-    def seconds(self) -> float | None:
-        """Seconds left, or None if not every kind of cell is known."""
-        total, longest = 0.0, 0.0
+    def seconds(self) -> tuple[float, bool]:
+        """Seconds left, and whether that is only a lower bound."""
+        total, longest, bound = 0.0, 0.0, False
         now = time.monotonic()
         for cell in self.remaining.values():
             seen = self.seen.get(self.kind(cell))
-            if not seen:
-                return None
             spent = now - self.began.get(cell.id, now)
-            left = max(0.0, sum(seen) / len(seen) - spent)
+            left = self.phase_left.get(cell.id, 0.0)
+            if seen:
+                left = max(left, sum(seen) / len(seen) - spent)
+            bound |= not seen
             total, longest = total + left, max(longest, left)
-        return max(total / max(1, self.workers), longest)
+        return max(total / self.workers, longest), bound
+
+    def text(self) -> str:
+        """In words; nothing while nothing is known."""
+        seconds, bound = self.seconds()
+        if bound:
+            return f"at least {in_words(seconds)} left" if seconds >= 1 else ""
+        return f"about {in_words(seconds)} left"
 
 
-def in_words(seconds: float | None) -> str:
+def in_words(seconds: float) -> str:
     """Seconds as text."""
-    if seconds is None:
-        return "time left not known yet"
     minutes, rest = divmod(round(seconds), 60)
-    return f"about {minutes} min {rest:02d} s left" if minutes else f"about {rest} s left"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 class ProgressWatcher(Watcher):
@@ -103,7 +112,9 @@ class ProgressWatcher(Watcher):
         now = time.monotonic()
         began, first = self.started_at.setdefault(key, (now, event.done))
         rate = (event.done - first) / (now - began) if now > began else 0.0
-        left = in_words((event.total - event.done) / rate) if rate else ""
+        left = f"{in_words((event.total - event.done) / rate)} left" if rate else ""
+        if rate:
+            self.time_left.phase_left[event.cell] = (event.total - event.done) / rate
         loss = "" if event.loss is None else f" loss {event.loss:.3f}"
         unit = "steps" if event.phase == "training" else "episodes"
         speed = f"{rate:,.0f} {unit}/s" if rate else ""
@@ -125,10 +136,11 @@ class ProgressWatcher(Watcher):
         self.done += 1
         spent = time.monotonic() - self.time_left.began[cell.id]
         self.time_left.remaining.pop(cell.id, None)
+        self.time_left.phase_left.pop(cell.id, None)
         self.time_left.seen.setdefault(self.time_left.kind(cell), []).append(spent)
         state = "done" if record.status == "ok" else f"{record.status}: {record.error}"
         text = f"[{self.done}/{self.total}] {cell.title}: {state} in {spent:.0f} s"
-        left = in_words(self.time_left.seconds()) if self.done < self.total else ""
+        left = self.time_left.text() if self.done < self.total else ""
         if self.bars and self.overall is not None:
             self.bars.remove_task(self.tasks.pop(cell.id))
             self.bars.update(self.overall, completed=self.done, phase=left)

@@ -17,7 +17,7 @@ from metabench.learners.build import (
     resolve_parameters,
     source_digest,
 )
-from metabench.learners.contract import MetaLearner, MetaTrained
+from metabench.learners.contract import MetaLearner
 from metabench.records import ORACLE, CellKey, LearnerInfo, Parameter
 from metabench.suite import EVERY, SourceSpec, Suite, load_suite
 
@@ -189,7 +189,14 @@ def select_device(name: str) -> torch.device:
 
 
 def by_cost(cells: Iterable[Cell]) -> list[Cell]:
-    """Longest first, so that the workers finish together: meta-trained learners lead."""
-    return sorted(
-        cells, key=lambda c: (not issubclass(c.learner or object, MetaTrained), c.key.seed)
-    )
+    """Longest first, so that the workers finish together.
+
+    Learners that meta-train lead, then those that build a network, then the rest.
+    """
+
+    def rank(cell: Cell) -> tuple[bool, bool, int]:
+        learner = cell.learner or MetaLearner
+        builds = getattr(learner, "setup", MetaLearner.setup) is not MetaLearner.setup
+        return not hasattr(learner, "meta_fit"), not builds, cell.key.seed
+
+    return sorted(cells, key=rank)

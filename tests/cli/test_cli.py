@@ -14,6 +14,7 @@ import pytest
 from metabench.cli.progress import TimeLeft, in_words
 from metabench.cli.run import parse_settings
 from metabench.errors import MetabenchError
+from metabench.running.plan import plan
 from tests.running import learners
 
 REFERENCE = learners.__file__
@@ -188,7 +189,15 @@ def test_settings_are_toml_values() -> None:
         parse_settings(["inner_lr=0.1"])
 
 
-def test_time_left_is_not_guessed() -> None:
-    assert TimeLeft().seconds() == 0.0
-    assert in_words(None) == "time left not known yet"
-    assert in_words(125) == "about 2 min 05 s left"
+def test_time_left_is_a_bound_until_every_kind_of_cell_was_seen(tiny: Path) -> None:
+    left = TimeLeft()
+    left.workers = 2
+    cells = plan(["maml"], [tiny], "smoke", seeds=3)
+    left.remaining = {c.id: c for c in cells}
+    assert left.text() == "", "nothing is known yet"
+    left.phase_left[cells[0].id] = 30.0
+    assert left.text() == "at least 30 s left"
+    for cell in cells:
+        left.seen[left.kind(cell)] = [20.0]
+    assert left.text() == f"about {in_words((11 * 20 + 30) / 2)} left"
+    assert in_words(125) == "2 min 05 s"
