@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from metabench.errors import MetabenchError
+
+if TYPE_CHECKING:
+    from metabench.records import Record
 
 
 def run(
@@ -46,42 +49,45 @@ def run(
     ] = 15.0,
 ) -> None:
     """Meta-train and score learners beside the suite's baselines; print the board."""
-    from metabench import api
-    from metabench.boards import to_terminal
-    from metabench.cli.progress import progress
-
     try:
-        with progress() as (console, watcher):
-            results = api.run(
-                _split(learner),
-                _split(suite),
-                preset=preset,
-                seeds=seeds,
-                out=out,
-                device=device,
-                workers=workers,
-                data_root=data_root,
-                parameters=parse_settings(set_ or []),
-                retry=retry,
-                checkpoint_seconds=checkpoint_seconds,
-                watcher=watcher,
-            )
+        failures = _run_and_show(
+            out,
+            learners=_split(learner),
+            suite=_split(suite),
+            preset=preset,
+            seeds=seeds,
+            device=device,
+            workers=workers,
+            data_root=data_root,
+            parameters=parse_settings(set_ or []),
+            retry=retry,
+            checkpoint_seconds=checkpoint_seconds,
+        )
     except KeyboardInterrupt:
         message = "interrupted: finished cells are kept; the same command goes on from here"
         typer.echo(message, err=True)
         raise typer.Exit(130) from None
+    for record in failures:
+        name = f"{record.key.learner} · {record.key.suite}/{record.key.source}"
+        problem = f"seed {record.key.seed}: {record.status}: {record.error}"
+        typer.echo(f"error: {name} · {problem}", err=True)
+    if failures:
+        raise typer.Exit(2)
+
+
+def _run_and_show(out: Path, **options: Any) -> list[Record]:
+    """Run, print the board, write the report; returns the records of what failed."""
+    from metabench import api
+    from metabench.boards import to_terminal
+    from metabench.cli.progress import progress
+
+    with progress() as (console, watcher):
+        results = api.run(out=out, watcher=watcher, **options)
     to_terminal(api.board(results), console)
     page = api.report(results, out / "report.html")
     console.print(f"records  {out / 'records'}", soft_wrap=True)
     console.print(f"report   {page.resolve()}", soft_wrap=True)
-    if results.failures:
-        for record in results.failures:
-            name = f"{record.key.learner} · {record.key.suite}/{record.key.source}"
-            typer.echo(
-                f"error: {name} · seed {record.key.seed}: {record.status}: {record.error}",
-                err=True,
-            )
-        raise typer.Exit(2)
+    return results.failures
 
 
 def _split(values: list[str]) -> list[str]:

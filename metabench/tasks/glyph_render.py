@@ -1,171 +1,201 @@
-"""Characters as pictures: rendering font faces and finding characters that look alike."""
+"""From characters to pictures: rendering, look-alikes, and the drawer's distortions.
+
+Everything here is integer arithmetic or rounded to fixed point before it decides a pixel, so that
+the pictures do not depend on the processor.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from importlib.util import find_spec
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metabench.errors import MetabenchError
+from metabench.rng import Address
 
-if TYPE_CHECKING:
-    from PIL.ImageFont import FreeTypeFont
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float64]
 
-CANVAS = 56
-"""Side of a rendered picture, twice the side of an image of the data set."""
-INK = 44
-"""Longest side of the character's bounding box on the canvas."""
-_EM = 96
-
-# The first face that holds a character shows its canonical form.
+SOURCE = 56
+"""Side of a rendered character before distortion; a pixel of the final image covers 2 x 2."""
+EXTENT = 44
+"""The longer side of a character in the source picture."""
+SIZE = 28
+DRAWERS = 20
 FACES = (
     "DejaVuSans",
-    "STIXGeneral",
-    "DejaVuSerif",
     "DejaVuSans-Bold",
     "DejaVuSans-Oblique",
-    "DejaVuSerif-Italic",
+    "DejaVuSans-BoldOblique",
+    "DejaVuSerif",
     "DejaVuSerif-Bold",
+    "DejaVuSerif-Italic",
+    "DejaVuSerif-BoldItalic",
     "DejaVuSansMono",
     "DejaVuSansMono-Bold",
     "DejaVuSansMono-Oblique",
-    "STIXGeneralItalic",
+    "DejaVuSansMono-BoldOblique",
+    "STIXGeneral",
     "STIXGeneralBol",
+    "STIXGeneralItalic",
+    "STIXGeneralBolIta",
 )
+JUDGED = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral")
+"""Faces in which look-alikes are sought; each character at least in the first face it has."""
 
-Pictures = NDArray[np.uint8]
-"""uint8 [N, CANVAS, CANVAS], 255 is ink."""
+
+def face_path(face: str) -> Path:
+    """The font file that matplotlib ships."""
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{face}.ttf"
 
 
-@dataclass(frozen=True)
-class Face:
-    """One font file."""
+@lru_cache(maxsize=1)
+def charmaps() -> dict[str, frozenset[int]]:
+    """Face -> the code points it has."""
+    from matplotlib.ft2font import FT2Font
 
-    path: Path
+    return {face: frozenset(FT2Font(str(face_path(face))).get_charmap()) for face in FACES}
 
-    @cached_property
-    def charmap(self) -> frozenset[int]:
-        """The code points it has a glyph for."""
-        from matplotlib.ft2font import FT2Font
 
-        return frozenset(FT2Font(str(self.path)).get_charmap())
+class Renderer:
+    """Draws characters; white ink on black, the longer side scaled to ``EXTENT`` and centred."""
 
-    @cached_property
-    def font(self) -> FreeTypeFont:
-        """The face at the size everything is rendered in."""
+    def __init__(self, point_size: int = 96) -> None:
         from PIL import ImageFont
 
-        # The basic layout engine is always there and does no ligatures or joining forms.
-        return ImageFont.truetype(str(self.path), _EM, layout_engine=ImageFont.Layout.BASIC)
+        basic = ImageFont.Layout.BASIC
+        self._fonts = {
+            face: ImageFont.truetype(str(face_path(face)), point_size, layout_engine=basic)
+            for face in FACES
+        }
 
-    def picture(self, character: str) -> Pictures | None:
-        """The character scaled to its bounding box, keeping its proportions; None if blank.
-
-        Size and place in the line are no part of a class: o is O.
-        """
+    def draw(self, character: str, face: str) -> Bytes | None:
+        """uint8 [SOURCE, SOURCE], or None where the character leaves no ink."""
         from PIL import Image, ImageDraw
 
-        sheet = Image.new("L", (3 * _EM, 3 * _EM), 0)
-        ImageDraw.Draw(sheet).text((_EM, _EM), character, font=self.font, fill=255)
-        box = sheet.getbbox()
+        font = self._fonts[face]
+        left, top, right, bottom = font.getbbox(character)
+        width, height = int(right - left), int(bottom - top)
+        if width < 1 or height < 1:
+            return None
+        canvas = Image.new("L", (width + 4, height + 4))
+        ImageDraw.Draw(canvas).text((2 - left, 2 - top), character, fill=255, font=font)
+        box = canvas.getbbox()
         if box is None:
             return None
-        crop = sheet.crop(box)
-        scale = INK / max(crop.size)
-        size = max(1, round(crop.width * scale)), max(1, round(crop.height * scale))
-        how = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
-        canvas = Image.new("L", (CANVAS, CANVAS), 0)
-        corner = (CANVAS - size[0]) // 2, (CANVAS - size[1]) // 2
-        canvas.paste(crop.resize(size, how), corner)
-        return np.asarray(canvas)
+        ink = canvas.crop(box)
+        scale = EXTENT / max(ink.size)
+        width, height = (max(1, round(side * scale)) for side in ink.size)
+        ink = ink.resize((width, height), Image.Resampling.BOX)
+        picture = Image.new("L", (SOURCE, SOURCE))
+        picture.paste(ink, ((SOURCE - width) // 2, (SOURCE - height) // 2))
+        return np.asarray(picture, dtype=np.uint8)
 
 
-def faces() -> tuple[Face, ...]:
-    """The font faces that come with matplotlib, the canonical ones first."""
-    # Found without importing matplotlib, which takes longer than reading the cached pool.
-    spec = find_spec("matplotlib")
-    if spec is None or spec.origin is None:
-        raise MetabenchError("the glyphs data set needs the fonts of matplotlib: install it")
-    folder = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
-    return tuple(Face(folder / f"{name}.ttf") for name in FACES)
+def look_alikes(pictures: Bytes, threshold: float) -> NDArray[np.bool_]:
+    """Pairs [n, n] of pictures [n, SOURCE, SOURCE] whose blurred cosine exceeds the threshold.
 
-
-def forms(character: str, among: tuple[Face, ...]) -> list[Pictures]:
-    """The character in every face that holds it, the canonical form first."""
-    drawn = (f.picture(character) for f in among if ord(character) in f.charmap)
-    return [p for p in drawn if p is not None]
-
-
-# Two characters look alike when the ink of each lies within one pixel of the ink of the other,
-# but for this much (in fully inked pixels of a 28 x 28 image). Chosen by looking at contact
-# sheets of pairs: up to 8 the pairs are the same picture in another weight or differ by a bend
-# (circled minus and barred o, two weights of a cross) that the drawers' distortions undo; from 9
-# on a stroke or a Braille dot has visibly moved.
-ALIKE = 8.5
-_AT_ONCE = 1024
-
-
-class Looks:
-    """What is compared of pictures: their ink at 28 x 28 pixels, in 16 levels.
-
-    Small whole numbers, so that sums are exact and the same on every machine.
+    Pictures are scaled to their ink, so position and size do not tell two characters apart, as
+    they do not after a drawer's distortion.
     """
-
-    def __init__(self, pictures: Pictures) -> None:
-        half = CANVAS // 2
-        ink = pictures.reshape(-1, half, 2, half, 2).sum((2, 4), dtype=np.int32) // (4 * 17)
-        self.ink = _flat(ink)
-        self.far = _flat(15 - _grown(ink))
-
-    def distance_from(self, canon: Looks) -> NDArray[np.float32]:
-        """Ink of either that the other does not explain [len(self), len(canon)], in pixels."""
-        return np.maximum(self.ink @ canon.far.T, self.far @ canon.ink.T) / np.float32(15 * 15)
+    blurred = pictures.astype(np.int32).reshape(len(pictures), SIZE, 2, SIZE, 2).sum((2, 4))
+    for axis in (1, 2):
+        blurred = 2 * blurred + np.roll(blurred, 1, axis) + np.roll(blurred, -1, axis)
+    flat = blurred.reshape(len(pictures), -1).astype(np.float32)
+    flat /= np.sqrt((flat**2).sum(1, keepdims=True))
+    # Rounded, so that the last bit of a sum decides nothing.
+    return np.asarray(np.rint(flat @ flat.T * 1000) > threshold * 1000)
 
 
-def _flat(x: NDArray[np.int32]) -> NDArray[np.float32]:
-    return x[:, 2:-2, 2:-2].reshape(len(x), -1).astype(np.float32)
-
-
-def _grown(x: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Each pixel becomes the largest of its 3 x 3 neighbours."""
-    p = np.pad(x, ((0, 0), (1, 1), (1, 1)))
-    wide = np.maximum(np.maximum(p[:, :, :-2], p[:, :, 1:-1]), p[:, :, 2:])
-    return np.maximum(np.maximum(wide[:, :-2], wide[:, 1:-1]), wide[:, 2:])
-
-
-def distinct(canon: Pictures, threshold: float = ALIKE) -> list[int]:
-    """Indices of pictures no two of which look alike: each is kept unless an earlier one is."""
-    looks = Looks(canon)
-    alike = looks.distance_from(looks) < threshold
-    kept: list[int] = []
-    for i in range(len(canon)):
-        if not alike[i, kept].any():
-            kept.append(i)
+def keep_one_home(alike: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which to keep so that no two kept ones are alike; earlier ones have precedence."""
+    kept = np.zeros(len(alike), dtype=np.bool_)
+    for i in range(len(alike)):
+        kept[i] = not (alike[i] & kept).any()
     return kept
 
 
-def own_forms(canon: Pictures, drawn: list[list[Pictures]]) -> Iterator[Pictures]:
-    """Per character, the forms that are nearer to its canonical form than to any other's.
+def draw_items(sources: Bytes, faces: NDArray[np.int64], address: Address) -> Bytes:
+    """Every drawer's picture of one character: uint8 [DRAWERS, SIZE, SIZE].
 
-    Some faces give a character another's shape: an italic Cyrillic te is a Latin m.
+    sources [F, 3, SOURCE, SOURCE]: the character in F faces, each thin, as it is and thick.
+    The face, the weight, an affine map and a smooth displacement belong to (character, drawer).
     """
-    counts = [len(pictures) for pictures in drawn]
-    owner = np.repeat(np.arange(len(drawn)), counts)
-    every = np.stack([picture for pictures in drawn for picture in pictures])
-    known, own = Looks(canon), np.empty(len(every), dtype=np.bool_)
-    for start in range(0, len(every), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        distance = Looks(every[part]).distance_from(known)
-        mine = np.arange(len(distance)), owner[part]
-        to_own = distance[mine]
-        distance[mine] = np.inf
-        own[part] = to_own < distance.min(1)
-    for pictures, fine in zip(drawn, np.split(own, np.cumsum(counts)[:-1]), strict=True):
-        fine[0] = True
-        yield np.stack(pictures)[fine]
+    rng = address.generator()
+    uniform = rng.random((DRAWERS, 8))
+    bumps = rng.standard_normal((DRAWERS, 2, GRID, GRID))
+    face = faces[(uniform[:, 0] * len(faces)).astype(np.int64)]
+    weight = (uniform[:, 1] * 3).astype(np.int64)
+    signed = 2 * uniform[:, 2:] - 1
+    turn, shear = ROTATION * signed[:, 0], SHEAR * signed[:, 1]
+    stretch = 1 + STRETCH * signed[:, 2:4]
+    shift = SHIFT * signed[:, 4:6]
+    rows, columns = (np.mgrid[0:SIZE, 0:SIZE] + 0.5 - SIZE / 2).reshape(2, 1, -1)
+    cos, sin = np.cos(turn)[:, None], np.sin(turn)[:, None]
+    x = (cos * columns - sin * rows + shear[:, None] * rows) * stretch[:, :1] + shift[:, :1]
+    y = (sin * columns + cos * rows) * stretch[:, 1:] + shift[:, 1:]
+    bend = ELASTIC * _smooth(bumps)
+    return _sample(sources[face, weight], y + bend[:, 0], x + bend[:, 1])
+
+
+ROTATION = 0.2
+SHEAR = 0.2
+STRETCH = 0.18
+SHIFT = 2.0
+ELASTIC = 1.3
+"""Radians, ratio, ratio, pixels, pixels: chosen so that characters stay legible."""
+GRID = 5
+
+
+def weights(picture: Bytes) -> Bytes:
+    """The picture with its strokes thinned, as they are and thickened: [3, SOURCE, SOURCE]."""
+    padded = np.pad(picture, 1)
+    shifts = [
+        padded[1 + i : 1 + i + SOURCE, 1 + j : 1 + j + SOURCE]
+        for i, j in ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))
+    ]
+    thin = np.minimum.reduce(shifts)
+    # A hairline would vanish: it keeps half its ink.
+    thin = np.maximum(thin, picture // 2)
+    return np.stack([thin, picture, np.maximum.reduce(shifts)])
+
+
+@lru_cache(maxsize=1)
+def _upsampling() -> Floats:
+    """Linear interpolation from GRID knots to SIZE pixels: [SIZE, GRID]."""
+    at = np.arange(SIZE) * (GRID - 1) / (SIZE - 1)
+    return np.maximum(0.0, 1 - np.abs(at[:, None] - np.arange(GRID)))
+
+
+def _smooth(bumps: Floats) -> Floats:
+    """Random knots [n, 2, GRID, GRID] -> smooth fields [n, 2, SIZE * SIZE]."""
+    up = _upsampling()
+    return np.einsum("ij,nkjl,ml->nkim", up, bumps, up).reshape(*bumps.shape[:2], -1)
+
+
+def _sample(pictures: Bytes, y: Floats, x: Floats) -> Bytes:
+    """Bilinear samples of pictures [n, SOURCE, SOURCE] at centred coordinates [n, SIZE * SIZE].
+
+    Coordinates are in pixels of the result and rounded to 1/64 of a source pixel.
+    """
+    half = SOURCE // 2
+    fine = [
+        np.clip(np.rint((2 * c + half) * 64), 0, (SOURCE - 2) * 64).astype(np.int64) for c in (y, x)
+    ]
+    (row, row_part), (column, column_part) = ((c >> 6, c & 63) for c in fine)
+    soft = np.pad(pictures.astype(np.int64), ((0, 0), (0, 1), (0, 1)))
+    # Average 2 x 2 source pixels first: the result has half the resolution.
+    soft = soft[:, :-1, :-1] + soft[:, 1:, :-1] + soft[:, :-1, 1:] + soft[:, 1:, 1:]
+    flat = soft.reshape(len(pictures), -1)
+    first = row * SOURCE + column
+
+    def at(offset: int) -> NDArray[np.int64]:
+        return np.take_along_axis(flat, first + offset, axis=1)
+
+    upper = at(0) * (64 - column_part) + at(1) * column_part
+    lower = at(SOURCE) * (64 - column_part) + at(SOURCE + 1) * column_part
+    value = (upper * (64 - row_part) + lower * row_part) >> 14
+    return np.minimum(value, 255).astype(np.uint8).reshape(-1, SIZE, SIZE)
