@@ -8,7 +8,8 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -84,14 +85,6 @@ def run_in_processes(
         records.append(record)
         watcher.finished(cell, record)
 
-    def drain(wait: float) -> None:
-        try:
-            while True:
-                watcher.event(events.get(timeout=wait))
-                wait = 0.0
-        except queue.Empty:
-            pass
-
     try:
         while waiting or running:
             while waiting and len(running) < workers:
@@ -100,10 +93,11 @@ def run_in_processes(
                     target=_work, args=(cell, str(store.root), settings, events), daemon=True
                 )
                 watcher.started(cell)
-                process.start()
                 limit = cell.suite.get_preset(cell.key.preset).budget.seconds + GRACE_SECONDS
-                running[cell.id] = (cell, process, time.monotonic() + limit)
-            drain(0.1)
+                with _without_interrupts():
+                    process.start()
+                    running[cell.id] = (cell, process, time.monotonic() + limit)
+            _drain(events, watcher, 0.1)
             for cell_id, (cell, process, deadline) in list(running.items()):
                 late = time.monotonic() > deadline
                 if late:
@@ -120,6 +114,32 @@ def run_in_processes(
             process.kill()
             process.join()
     return records
+
+
+def _drain(events: Any, watcher: Watcher, wait: float) -> None:
+    """Pass on what the workers have reported, waiting for the first of it."""
+    try:
+        while True:
+            watcher.event(events.get(timeout=wait))
+            wait = 0.0
+    except queue.Empty:
+        pass
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Put Ctrl-C off: a process that is started but not yet noted could not be ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            raise KeyboardInterrupt
 
 
 def _work(cell: Cell, out: str, settings: Settings, events: Any) -> None:

@@ -16,6 +16,7 @@ from metabench.rng import Address
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 
 SOURCE = 56
 """Side of a rendered character before distortion; a pixel of the final image covers 2 x 2."""
@@ -41,6 +42,8 @@ FACES = (
     "STIXGeneralItalic",
     "STIXGeneralBolIta",
 )
+UNEXPLAINED = 6
+"""Pixels, of 28 x 28."""
 JUDGED = ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "STIXGeneral")
 """Faces in which look-alikes are sought; each character at least in the first face it has."""
 
@@ -95,19 +98,34 @@ class Renderer:
         return np.asarray(picture, dtype=np.uint8)
 
 
-def look_alikes(pictures: Bytes, threshold: float) -> NDArray[np.bool_]:
-    """Pairs [n, n] of pictures [n, SOURCE, SOURCE] whose blurred cosine exceeds the threshold.
+def look_alikes(a: Bytes, b: Bytes, threshold: float) -> NDArray[np.bool_]:
+    """Which of the pictures a [n, SOURCE, SOURCE] look like which of b [m, ...]: [n, m].
 
-    Pictures are scaled to their ink, so position and size do not tell two characters apart, as
-    they do not after a drawer's distortion.
+    Two tests, and either is enough: the cosine of the blurred pictures exceeds the threshold, or
+    less than ``UNEXPLAINED`` pixels of ink of one lie more than a pixel away from ink of the
+    other. Pictures are scaled to their ink, so position and size do not tell two characters
+    apart, as they do not after a drawer's distortion.
     """
-    blurred = pictures.astype(np.int32).reshape(len(pictures), SIZE, 2, SIZE, 2).sum((2, 4))
+    (soft_a, ink_a, near_a), (soft_b, ink_b, near_b) = _views(a), _views(b)
+    # Rounded, so that the last bit of a sum decides nothing.
+    close = np.rint(soft_a @ soft_b.T * 1000) > threshold * 1000
+    lone_a = ink_a.sum(1)[:, None] - ink_a @ near_b.T
+    lone_b = ink_b.sum(1)[None] - near_a @ ink_b.T
+    return np.asarray(close | (lone_a + lone_b < UNEXPLAINED))
+
+
+def _views(pictures: Bytes) -> tuple[Singles, Singles, Singles]:
+    """Rows of unit length of the blurred pictures, their ink, and what is within a pixel of it."""
+    coarse = pictures.astype(np.int32).reshape(len(pictures), SIZE, 2, SIZE, 2).sum((2, 4))
+    blurred, ink = coarse, coarse > 2 * 255
+    near = ink
     for axis in (1, 2):
         blurred = 2 * blurred + np.roll(blurred, 1, axis) + np.roll(blurred, -1, axis)
-    flat = blurred.reshape(len(pictures), -1).astype(np.float32)
-    flat /= np.sqrt((flat**2).sum(1, keepdims=True))
-    # Rounded, so that the last bit of a sum decides nothing.
-    return np.asarray(np.rint(flat @ flat.T * 1000) > threshold * 1000)
+        near = near | np.roll(near, 1, axis) | np.roll(near, -1, axis)
+    soft = blurred.reshape(len(pictures), -1).astype(np.float32)
+    soft /= np.sqrt((soft**2).sum(1, keepdims=True))
+    flat = (len(pictures), -1)
+    return soft, ink.reshape(flat).astype(np.float32), near.reshape(flat).astype(np.float32)
 
 
 def keep_one_home(alike: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -6,6 +6,8 @@ Scripts play the part of alphabets; a font face with a distortion of its own pla
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -22,6 +24,7 @@ from metabench.tasks.glyph_render import (
     FACES,
     JUDGED,
     SIZE,
+    Bytes,
     Renderer,
     charmaps,
     draw_items,
@@ -34,10 +37,10 @@ from metabench.tasks.glyph_scripts import SCRIPTS, Script
 from metabench.tasks.pool import ClassPool, PoolDistribution
 
 VERSION = 1
-LOOK_ALIKE = 0.90
+LOOK_ALIKE = 0.92
 """Cosine above which two characters are one picture, in any of the faces they are judged in.
 
-Chosen by looking at pairs on both sides: above 0.90 lie pairs such as two forms of j, or a digit
+Chosen by looking at pairs on both sides: above 0.92 lie pairs such as two forms of j, or a digit
 and a letter that borrowed its shape; below it pairs differ by a stroke that the distortions leave.
 """
 LEAST_CHARACTERS = 12
@@ -125,44 +128,64 @@ def manifest() -> Manifest:
 
 def build() -> ClassPool:
     """Render, remove look-alikes, distort: some 2,000 characters in about ten seconds."""
-    scripts, characters = _homes()
-    renderer, maps = Renderer(), charmaps()
-    images = np.empty((len(characters), DRAWERS, 1, SIZE, SIZE), dtype=np.uint8)
-    for i, character in enumerate(characters):
-        drawn = [
-            weights(picture)
-            for face in FACES
-            if ord(character) in maps[face]
-            and (picture := renderer.draw(character, face)) is not None
-        ]
-        address = Address.of("glyphs", VERSION, ord(character))
-        images[i, :, 0] = draw_items(np.stack(drawn), np.arange(len(drawn)), address)
-    names = tuple(dict.fromkeys(s.name for s in scripts))
+    homes = _homes()
+    images = np.empty((len(homes), DRAWERS, 1, SIZE, SIZE), dtype=np.uint8)
+    for i, (home, forms) in enumerate(zip(homes, _own_forms(homes), strict=True)):
+        sources = np.stack([weights(form) for form in forms])
+        address = Address.of("glyphs", VERSION, ord(home.character))
+        images[i, :, 0] = draw_items(sources, np.arange(len(forms)), address)
+    names = tuple(dict.fromkeys(h.script.name for h in homes))
     return ClassPool.of(
         torch.from_numpy(images),
-        np.array([names.index(s.name) for s in scripts], dtype=np.int64),
-        tuple(f"U+{ord(c):04X}" for c in characters),
+        np.array([names.index(h.script.name) for h in homes], dtype=np.int64),
+        tuple(f"U+{ord(h.character):04X}" for h in homes),
         names,
     )
 
 
-def _homes() -> tuple[list[Script], list[str]]:
-    """Every character that keeps its place, with its script."""
-    maps = charmaps()
+@dataclass(frozen=True)
+class Home:
+    """A character in its script, with its picture in each face that has it, preferred first."""
+
+    script: Script
+    character: str
+    forms: dict[str, Bytes]
+
+    @property
+    def picture(self) -> Bytes:
+        """The canonical form."""
+        return next(iter(self.forms.values()))
+
+
+def _homes() -> list[Home]:
+    """Every character that keeps its place."""
+    renderer, maps = Renderer(), charmaps()
     everything = frozenset().union(*maps.values())
-    every = [(script, c) for script in SCRIPTS for c in script.characters(everything)]
-    renderer = Renderer()
-    first = [next(f for f in FACES if ord(c) in maps[f]) for _, c in every]
-    drawn = [renderer.draw(c, face) for (_, c), face in zip(every, first, strict=True)]
-    every = [e for e, picture in zip(every, drawn, strict=True) if picture is not None]
-    pictures = [picture for picture in drawn if picture is not None]
-    alike = look_alikes(np.stack(pictures), LOOK_ALIKE)
+    found = []
+    for script in SCRIPTS:
+        for character in script.characters(everything):
+            drawn = {f: renderer.draw(character, f) for f in FACES if ord(character) in maps[f]}
+            forms = {face: form for face, form in drawn.items() if form is not None}
+            if forms:
+                found.append(Home(script, character, forms))
+    canonical = np.stack([home.picture for home in found])
+    alike = look_alikes(canonical, canonical, LOOK_ALIKE)
     for face in JUDGED:
-        own = [renderer.draw(c, face) if ord(c) in maps[face] else None for _, c in every]
-        there = [i for i, picture in enumerate(own) if picture is not None]
-        found = look_alikes(np.stack([p for p in own if p is not None]), LOOK_ALIKE)
-        alike[np.ix_(there, there)] |= found
-    kept = np.flatnonzero(keep_one_home(alike))
-    count = {s.name: sum(every[i][0] is s for i in kept) for s in SCRIPTS}
-    kept = np.array([i for i in kept if count[every[i][0].name] >= LEAST_CHARACTERS])
-    return [every[i][0] for i in kept], [every[i][1] for i in kept]
+        there = [i for i, home in enumerate(found) if face in home.forms]
+        pictures = np.stack([found[i].forms[face] for i in there])
+        alike[np.ix_(there, there)] |= look_alikes(pictures, pictures, LOOK_ALIKE)
+    kept = [found[i] for i in np.flatnonzero(keep_one_home(alike))]
+    count = Counter(home.script.name for home in kept)
+    return [home for home in kept if count[home.script.name] >= LEAST_CHARACTERS]
+
+
+def _own_forms(homes: list[Home]) -> list[list[Bytes]]:
+    """Each character's forms without those in which a face draws it like another character."""
+    canonical = np.stack([home.picture for home in homes])
+    forms = np.stack([form for home in homes for form in home.forms.values()])
+    owner = np.repeat(np.arange(len(homes)), [len(home.forms) for home in homes])
+    alike = look_alikes(forms, canonical, LOOK_ALIKE)
+    alike[np.arange(len(forms)), owner] = False
+    canonical_form = np.r_[True, owner[1:] != owner[:-1]]
+    keep = canonical_form | ~alike.any(axis=1)
+    return [list(forms[keep & (owner == i)]) for i in range(len(homes))]

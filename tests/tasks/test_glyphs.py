@@ -60,7 +60,7 @@ def test_no_two_characters_look_alike_within_or_across_splits() -> None:
         picture = renderer.draw(character, face)
         assert picture is not None
         pictures.append(picture)
-    alike = look_alikes(np.stack(pictures), glyphs.LOOK_ALIKE)
+    alike = look_alikes(np.stack(pictures), np.stack(pictures), glyphs.LOOK_ALIKE)
     np.fill_diagonal(alike, False)
     assert not alike.any()
 
@@ -86,7 +86,8 @@ def test_look_alikes_keep_the_first() -> None:
     a[10:40, 10:14] = 255
     b = np.zeros_like(a)
     b[20:24, 5:50] = 255
-    assert keep_one_home(look_alikes(np.stack([a, a, b]), 0.9)).tolist() == [True, False, True]
+    abc = np.stack([a, a, b])
+    assert keep_one_home(look_alikes(abc, abc, 0.9)).tolist() == [True, False, True]
 
 
 def test_a_picture_fills_its_frame() -> None:
