@@ -1,0 +1,95 @@
+"""Boards: what they show, what they leave out, and that names cannot break them."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from rich.console import Console
+
+from metabench.boards import Board, build_board, to_csv, to_markdown, to_terminal
+from metabench.store import Results
+from tests.factories import BASE, BAYES, Learner, constant, falling, make_results
+
+MAML = Learner("maml", falling(0.8, 0.3), "gradient")
+BETTER = Learner("better", constant(0.6), "metric")
+FAILED = Learner("broken", family="memory", status="diverged", error="the meta-loss was inf")
+
+
+def terminal(board: Board) -> str:
+    console = Console(width=200, record=True, file=io.StringIO())
+    to_terminal(board, console)
+    return console.export_text()
+
+
+def shown(results: Results) -> list[str]:
+    board = build_board(results)
+    return [terminal(board), to_markdown(board), to_csv(board)]
+
+
+def test_rows_are_ordered_by_skill_outside_and_no_rank_is_printed() -> None:
+    (panel,) = build_board(make_results([BASE, BAYES, MAML, BETTER])).panels
+    assert [r.label for r in panel.rows] == ["oracle", "better", "maml", "ridge"]
+    assert "rank" not in to_csv(build_board(make_results()))
+    assert "order is not rank" in terminal(build_board(make_results())).lower()
+
+
+def test_a_row_has_the_numbers_of_its_learner() -> None:
+    (panel,) = build_board(make_results([BASE, BAYES, MAML], seed_sd=0.0)).panels
+    (row,) = [r for r in panel.rows if r.label == "maml"]
+    assert row.skill is not None
+    assert row.ood_skill is not None
+    assert row.skill.mean == pytest.approx(0.8)
+    # ramp: mean of 0.5, 0.2, -0.1, -0.4, -0.7; flip: 0.5.
+    assert row.ood_skill.mean == pytest.approx((-0.1 + 0.5) / 2)
+    assert row.worst is not None
+    assert row.worst[0] == "ramp"
+    assert row.break_even is not None
+    assert row.break_even[1].level == pytest.approx(8 / 3)
+
+
+def test_a_failure_is_a_row_with_its_reason() -> None:
+    for text in shown(make_results([BASE, BAYES, FAILED]))[:2]:
+        assert "broken" in text
+        assert "diverged: the meta-loss was inf" in text
+    (panel,) = build_board(make_results([BASE, BAYES, FAILED])).panels
+    (row,) = [r for r in panel.rows if r.label == "broken"]
+    assert (row.seeds_ok, row.seeds, row.metric, row.skill) == (0, 3, None, None)
+
+
+def test_one_seed_prints_no_interval() -> None:
+    text = terminal(build_board(make_results(seeds=1)))
+    assert "±" not in text
+    assert "1 seed: no interval" in text
+    assert "±" in terminal(build_board(make_results(seeds=2)))
+
+
+def test_a_transductive_learner_is_in_a_track_of_its_own() -> None:
+    cheat = Learner("cheat", constant(0.95), "metric", transductive=True)
+    (panel,) = build_board(make_results([BASE, BAYES, MAML, cheat])).panels
+    assert panel.rows[-1].label == "cheat"
+    assert "transductive" in to_markdown(build_board(make_results([BASE, BAYES, cheat])))
+
+
+HOSTILE = "<script>alert(1)</script>|`x`\n=1+1"
+
+
+def test_names_from_records_are_harmless_in_markdown_and_csv() -> None:
+    evil = Learner(HOSTILE, constant(0.5), "other")
+    formula = Learner("=HYPERLINK(1)", constant(0.4), "other")
+    board = build_board(make_results([BASE, BAYES, evil, formula]))
+    text = to_markdown(board)
+    assert "<script>" not in text
+    table = [line for line in text.splitlines() if "script" in line]
+    assert len(table) == 1
+    rows = list(csv.DictReader(io.StringIO(to_csv(board))))
+    assert len(rows) == 4
+    assert not any(row["learner"].startswith("=") for row in rows)
+
+
+def test_csv_numbers_are_in_full_and_missing_ones_empty() -> None:
+    rows = list(csv.DictReader(io.StringIO(to_csv(build_board(make_results(seeds=1))))))
+    (maml,) = [r for r in rows if r["learner"] == "maml"]
+    assert float(maml["skill"]) == pytest.approx(0.8, abs=0.3)
+    assert maml["skill_low"] == ""
