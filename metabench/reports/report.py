@@ -64,7 +64,7 @@ def build_report(results: Results) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = number
+    environment.filters["number"] = typeset
     environment.filters["across"] = across
     environment.filters["outside"] = outside
     template = environment.get_template("report.html.j2")
@@ -79,6 +79,11 @@ def build_report(results: Results) -> str:
 def write_report(results: Results, path: Path) -> None:
     """Write the report; the file appears whole or not at all."""
     write_file(Path(path), build_report(results).encode())
+
+
+def typeset(value: float, digits: int = 2) -> str:
+    """A number with a true minus sign, as wide as a digit."""
+    return number(value, digits).replace("-", "−")
 
 
 def across(value: float) -> float:
