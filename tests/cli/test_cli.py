@@ -161,6 +161,8 @@ def test_help_answers_without_importing_torch() -> None:
 def test_ctrl_c_keeps_what_is_finished(tiny: Path, tmp_path: Path) -> None:
     import signal
 
+    # A shell's background jobs ignore Ctrl-C, and what they start inherits that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "metabench", "run", "--learner", f"{REFERENCE}:Slow"),
@@ -171,6 +173,7 @@ def test_ctrl_c_keeps_what_is_finished(tiny: Path, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (tmp_path / ".lock").exists():
         time.sleep(0.1)
