@@ -95,6 +95,8 @@ def train(
     restored = checkpoint.load(learner) if checkpoint else None
     if restored is not None:
         stream.used, log, done = restored
+        # What an interrupted part used up counts against the limit.
+        stream.deadline -= stream.used.seconds
         if done:
             return log
     began = time.monotonic() - stream.used.seconds

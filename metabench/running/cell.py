@@ -96,7 +96,7 @@ def run_cell(
             test_address,
             preset.episodes,
             cell.suite.metric,
-            deadline,
+            stream.deadline,
             on_episodes,
         )
         evaluation_seconds = time.monotonic() - began

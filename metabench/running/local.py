@@ -146,6 +146,7 @@ def _work(cell: Cell, out: str, settings: Settings, events: Any) -> None:
     """The body of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; it kills on Ctrl-C
     _end_with_parent()
+    events.cancel_join_thread()  # progress may be lost; a crashed neighbour must not hold us up
     if settings.data_root is not None:
         set_data_root(settings.data_root)
     last = 0.0
