@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -29,7 +30,9 @@ _TEMPORARY = ".tmp-"
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write to a temporary name, fsync, rename: a reader sees the old file or the whole new one."""
-    descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=path.parent)
+    name = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
+    # Not mkstemp, whose files nobody else may read.
+    descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -37,7 +40,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
     if hasattr(os, "O_DIRECTORY"):
         folder = os.open(path.parent, os.O_DIRECTORY)

@@ -59,6 +59,11 @@ class Row:
     tasks: float
     """Mean number of meta-training tasks used."""
 
+    @property
+    def status(self) -> str:
+        """ "ok", or how cells of this learner ended that did not finish."""
+        return ", ".join(sorted({p.split(":")[0] for p in self.problems})) or "ok"
+
 
 @dataclass(frozen=True)
 class PanelBoard:

@@ -128,7 +128,14 @@ def to_csv(board: Board) -> str:
         ["suite", "source", "preset", "fingerprint", "learner", "family", "transductive"]
         + ["provenance", "seeds_ok", "seeds", "metric_name"]
         + [f"{name}{end}" for name in measured for end in ("", "_low", "_high")]
-        + ["worst_condition", "worst_skill", "break_even_condition", "break_even", "tasks"]
+        + [
+            "worst_condition",
+            "worst_skill",
+            "break_even_condition",
+            "break_even",
+            "tasks",
+            "status",
+        ]
     )
     for part in board.panels:
         p = part.panel
@@ -142,7 +149,7 @@ def to_csv(board: Board) -> str:
                 + [field(r.label), field(r.family), r.transductive, r.provenance]
                 + [r.seeds_ok, r.seeds, p.protocol.metric, *numbers]
                 + (["", ""] if r.worst is None else [field(r.worst[0]), r.worst[1]])
-                + [condition, level, r.tasks]
+                + [condition, level, r.tasks, r.status]
             )
     return out.getvalue()
 

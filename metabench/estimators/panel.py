@@ -56,9 +56,9 @@ def panels(records: Sequence[Record], episodes: pd.DataFrame) -> list[Panel]:
 
 
 def _panel(records: list[Record], episodes: pd.DataFrame) -> Panel:
-    records = sorted(records, key=lambda r: (r.key.learner, r.key.seed, r.id))
+    names = labels(sorted(records, key=lambda r: r.id))
+    records = sorted(records, key=lambda r: (names[r.id], r.key.seed, r.id))
     first = records[0]
-    names = labels(records)
     rows = episodes[episodes["record"].isin(names)]
     value = rows["value"].astype(float)
     risk = 1 - value if first.protocol.metric == "accuracy" else value

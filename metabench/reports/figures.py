@@ -176,7 +176,7 @@ class Curve:
 def training_figure(curves: Sequence[Curve], look: Look, theme: Theme) -> str:
     """Meta-loss against meta-step, one line a seed; logarithmic if the losses allow it."""
     import seaborn as sns
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     with _style(theme):
         figure, axes = _figure(2.7, 1.5, left=0.42)
@@ -186,11 +186,10 @@ def training_figure(curves: Sequence[Curve], look: Look, theme: Theme) -> str:
             )
         losses = [v for c in curves for v in c.losses]
         if losses and min(losses) > 0 and max(losses) > 8 * min(losses):
-            from matplotlib.ticker import LogLocator, NullFormatter
-
+            decades = max(losses) / min(losses) > 100
             axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(numticks=5))
-            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.yaxis.set_major_locator(LogLocator(subs=(1,) if decades else (1, 3), numticks=6))
+            axes.yaxis.set_minor_locator(NullLocator())
             axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         else:
             axes.yaxis.set_major_locator(MaxNLocator(4))

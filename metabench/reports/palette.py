@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from metabench.boards import Board
 from metabench.records import ORACLE
 
-# Okabe and Ito 2008: told apart with every common colour vision; lightened for dark paper.
-_LIGHT = ("#0072b2", "#d55e00", "#009e73", "#b8578f", "#c98a00", "#3a9fd6")
-_DARK = ("#4aa8e8", "#f28a4b", "#2fc79b", "#e59ac6", "#f0bd4a", "#9ad4f7")
+# After Okabe and Ito 2008, told apart with every common colour vision, and two more; markers
+# differ too. Lightened for dark paper.
+_LIGHT = ("#0072b2", "#d55e00", "#009e73", "#b8578f", "#c98a00", "#3a9fd6", "#6f4fc4", "#8a5a2b")
+_DARK = ("#4aa8e8", "#f28a4b", "#2fc79b", "#e59ac6", "#f0bd4a", "#9ad4f7", "#b39df5", "#c99f6e")
 _MARKERS = ("o", "s", "D", "^", "P", "X", "v")
 _REFERENCE_MARKERS = ("o", "s", "D", "^")
 _GREY = {"light": "#7b8490", "dark": "#8f99a6"}
@@ -50,7 +51,7 @@ class Look:
 def looks(board: Board) -> dict[str, Look]:
     """Label -> look. Baselines and the oracle are grey and dashed, the rest have hues.
 
-    Learners beyond the six hues repeat them with the next marker and a dashed line.
+    Learners beyond the last hue repeat them with the next marker and a dashed line.
     """
     families = {row.label: row.family for part in board.panels for row in part.rows}
     references = [k for k in sorted(families) if families[k] in ("baseline", ORACLE)]

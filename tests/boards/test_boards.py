@@ -93,3 +93,8 @@ def test_csv_numbers_are_in_full_and_missing_ones_empty() -> None:
     (maml,) = [r for r in rows if r["learner"] == "maml"]
     assert float(maml["skill"]) == pytest.approx(0.8, abs=0.3)
     assert maml["skill_low"] == ""
+
+
+def test_every_row_of_the_csv_has_a_status() -> None:
+    rows = list(csv.DictReader(io.StringIO(to_csv(build_board(make_results([BASE, FAILED]))))))
+    assert {r["learner"]: r["status"] for r in rows} == {"ridge": "ok", "broken": "diverged"}
