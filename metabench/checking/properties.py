@@ -25,12 +25,12 @@ STEPS_BEFORE = 1
 
 def shapes(s: Subject) -> None:
     """Predictions are [T, Q, W] or [T, Q, D] and finite."""
-    s.predict(s.episodes(4))
+    s.predict(s.episodes(2))
 
 
 def seeding(s: Subject) -> None:
     """The same seed gives the same predictions, whatever the global generators hold."""
-    episodes = s.episodes(4)
+    episodes = s.episodes(2)
     outputs = []
     for global_seed in (1, 2):
         with other_global_seed(global_seed):
@@ -65,7 +65,7 @@ def purity(s: Subject) -> None:
 
 def query_order(s: Subject) -> None:
     """Permuting the queries permutes the predictions."""
-    episodes = s.episodes(4)
+    episodes = s.episodes(2)
     n = episodes.query.x.shape[1]
     order = torch.arange(n - 1, -1, -1, device=s.device)
     expected = s.predict(episodes)[:, order.cpu()]
@@ -77,7 +77,7 @@ def query_chunks(s: Subject) -> None:
     """A query's prediction does not depend on what else is in the batch."""
     if s.learner_class.card.transductive:
         return
-    episodes = s.episodes(4)
+    episodes = s.episodes(2)
     state = s.ready.adapt(episodes.support)
 
     def predict(part: Episodes) -> Tensor:
@@ -119,9 +119,9 @@ def padding(s: Subject) -> None:
     """Way and shot vary between tasks, and padding has no effect."""
     classes = s.setting.kind == "classification"
     way = (2, MAX_WAY) if classes else 0
-    episodes = s.episodes(6, s.setting.shape(way=way, shot=(1 if classes else 3, 5)))
+    episodes = s.episodes(4, s.setting.shape(way=way, shot=(1 if classes else 3, 5)))
     together = s.predict(episodes)
-    for i in range(6):
+    for i in range(4):
         one = _task(episodes, i)
         alone = s.predict(one)
         width = int(one.support.way) if classes else alone.shape[-1]
@@ -164,7 +164,7 @@ def labels(s: Subject) -> None:
 def constant_inputs(s: Subject) -> None:
     """Inputs that are all alike score chance."""
     # All queries of an episode are one picture, so each episode scores exactly chance.
-    episodes = s.episodes(4)
+    episodes = s.episodes(2)
     alike = replace(
         episodes,
         support=replace(episodes.support, x=torch.ones_like(episodes.support.x)),
@@ -196,7 +196,7 @@ def checkpoints(s: Subject) -> None:
     """A saved and loaded learner predicts the same, and a resumed training ends the same."""
     if not _saves(s):
         return
-    episodes = s.episodes(4)
+    episodes = s.episodes(2)
     whole = s.trained(2 * STEPS_BEFORE)
     tensors = {k: v.detach().cpu().contiguous() for k, v in whole.state_dict().items()}
     restored = s.fresh()
