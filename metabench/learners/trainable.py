@@ -33,14 +33,21 @@ class Trainable(MetaLearner[State]):
         self.buffers = {k: b.to(device) for k, b in (buffers or {}).items()}
         self.optimiser = torch.optim.Adam(self.parameters.values(), lr=lr)
 
-    def update(self, loss: Tensor, gradients: Mapping[str, Tensor] | None = None) -> StepLog:
-        """One Adam step on the loss, or on gradients already computed."""
+    def update(
+        self,
+        loss: Tensor,
+        gradients: Mapping[str, Tensor] | None = None,
+        clip: float | None = None,
+    ) -> StepLog:
+        """One Adam step on the loss, or on gradients already computed, at most ``clip`` long."""
         self.optimiser.zero_grad()
         if gradients is None:
             loss.backward()
         else:
             for name, parameter in self.parameters.items():
                 parameter.grad = gradients[name]
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters.values(), clip)
         self.optimiser.step()
         return StepLog(loss.detach())
 

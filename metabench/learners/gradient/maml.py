@@ -23,6 +23,7 @@ from metabench.learners.contract import (
 from metabench.learners.network import Network, item_loss
 from metabench.learners.trainable import Trainable
 from metabench.rng import Address
+from metabench.tasks.base import bounds
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -147,15 +148,10 @@ class Maml(Trainable[Adapted]):
         mean row is what a further class would have been given.
         """
         start = self.frozen
-        trained = _largest_way(self.info)
+        trained = bounds(self.info.shape.way)[1]
         if self.info.kind == "classification" and support.max_way > trained:
             for name in ("head.weight", "head.bias"):
                 rows = start[name].clone()
                 rows[trained:] = rows[:trained].mean(dim=0)
                 start[name] = rows
         return start
-
-
-def _largest_way(info: TaskInfo) -> int:
-    way = info.shape.way
-    return way if isinstance(way, int) else way[1]

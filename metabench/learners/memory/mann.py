@@ -194,11 +194,7 @@ class Mann(Trainable[Memory]):
         """Adam with clipped gradients."""
         while True:
             loss = self.meta_loss(self.parameters, tasks.next(self.meta_batch))
-            self.optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.clip)
-            self.optimiser.step()
-            yield StepLog(loss.detach())
+            yield self.update(loss, clip=self.clip)
 
     def adapt(self, support: Support) -> Memory:
         """Read the support set as a sequence."""
