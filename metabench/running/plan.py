@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from metabench.episodes import Kind
 from metabench.errors import MetabenchError
 from metabench.learners.build import (
     LearnerClass,
@@ -17,11 +18,13 @@ from metabench.learners.build import (
     resolve_parameters,
     source_digest,
 )
-from metabench.learners.contract import MetaLearner
+from metabench.learners.contract import LEARNERS, MetaLearner
 from metabench.records import ORACLE, CellKey, LearnerInfo, Parameter
 from metabench.suite import EVERY, SourceSpec, Suite, load_suite
 
 LearnerChoice = str | type[MetaLearner[Any]]
+Overrides = Mapping[str, Mapping[str, Parameter]]
+"""Learner -> hyper-parameter -> value."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def plan(
     suites: Sequence[str | Path | Suite],
     preset: str,
     seeds: int | None = None,
-    parameters: Mapping[str, Mapping[str, Parameter]] | None = None,
+    parameters: Overrides | None = None,
 ) -> list[Cell]:
     """Every cell, baselines and oracle included; all that can be checked is checked here.
 
@@ -95,35 +98,44 @@ def plan(
         raise MetabenchError("no suite was named")
     chosen = [choose(learner) for learner in learners]
     overrides = dict(parameters or {})
-    names = {learner.card.name for learner, _ in chosen}
-    for name in overrides:
-        if name not in names:
-            raise MetabenchError(
-                f"parameters given for {name!r}, which is not among the learners of this run"
-            )
-    kinds = {suite.kind for suite in loaded}
-    for learner, _ in chosen:
-        if not kinds & set(learner.card.kinds):
-            raise MetabenchError(
-                f"learner {learner.card.name} does {' and '.join(learner.card.kinds)}, "
-                f"the suites ask for {' and '.join(sorted(kinds))}"
-            )
+    _require_fit([learner for learner, _ in chosen], {s.kind for s in loaded}, overrides)
     cells: dict[str, Cell] = {}
     for suite in loaded:
         count = seeds or suite.get_preset(preset).seeds
         able = [c for c in chosen if suite.kind in c[0].card.kinds]
         for source in suite.source:
             data = source.prepare()
-            baselines = map(choose, [*suite.baselines, *source.baselines])
-            entrants = {c[0].card.name: c for c in [*baselines, *able]}
-            scored: list[tuple[LearnerClass | None, str | None]] = list(entrants.values())
+            # Baselines run as declared, whatever the overrides say: they are what skill 0 means.
+            scored: list[tuple[LearnerClass | None, str | None, Overrides]] = [
+                *((*choose(name), {}) for name in [*suite.baselines, *source.baselines]),
+                *((learner, reference, overrides) for learner, reference in able),
+            ]
             if suite.oracle == "bayes":
-                scored.append((None, None))
+                scored.append((None, None, {}))
             for seed in range(count):
-                for learner_class, reference in scored:
-                    key = _key(suite, source, preset, seed, data, learner_class, overrides)
+                for learner_class, reference, changes in scored:
+                    key = _key(suite, source, preset, seed, data, learner_class, changes)
                     cells[key.id] = Cell(key, suite, source, learner_class, reference)
     return list(cells.values())
+
+
+def _require_fit(chosen: list[LearnerClass], kinds: set[Kind], overrides: Overrides) -> None:
+    """Names are the learners' own, each has a suite of its kind, overrides name one of them."""
+    names = {learner.card.name for learner in chosen}
+    for name in overrides:
+        if name not in names:
+            raise MetabenchError(
+                f"parameters given for {name!r}, which is not among the learners of this run"
+            )
+    for learner in chosen:
+        name = learner.card.name
+        if name == ORACLE or (name in LEARNERS and LEARNERS.get(name) is not learner):
+            raise MetabenchError(f"learner {name}: the name is taken; give yours another")
+        if not kinds & set(learner.card.kinds):
+            raise MetabenchError(
+                f"learner {name} does {' and '.join(learner.card.kinds)}, "
+                f"the suites ask for {' and '.join(sorted(kinds))}"
+            )
 
 
 def choose(learner: LearnerChoice) -> tuple[LearnerClass, str | None]:
@@ -142,7 +154,7 @@ def _key(
     seed: int,
     data: dict[str, str],
     learner: LearnerClass | None,
-    overrides: Mapping[str, Mapping[str, Parameter]],
+    overrides: Overrides,
 ) -> CellKey:
     """The identity of a cell; ``learner`` is None for the oracle."""
     name = ORACLE if learner is None else learner.card.name

@@ -13,7 +13,9 @@ import pytest
 
 import metabench
 from metabench.errors import MetabenchError
+from metabench.learners import LearnerCard
 from metabench.records import Record
+from metabench.running.plan import plan
 from metabench.store import Results, Store
 from metabench.training import LOG_POINTS, TrainingLog
 from tests.running import learners
@@ -83,6 +85,23 @@ def test_another_parameter_is_another_cell(tiny: Path, tmp_path: Path) -> None:
     metabench.run("maml", tiny, out=tmp_path, workers=0, parameters={"maml": {"inner_steps": 2}})
     loaded = metabench.load_records(tmp_path)
     assert sum(r.key.learner == "maml" for r in loaded.records) == 2
+
+
+def test_nobody_can_weaken_a_baseline_or_take_its_name(tiny: Path, tmp_path: Path) -> None:
+    suite = tmp_path / "suite.toml"
+    suite.write_text((tiny / "suite.toml").read_text().replace('"fourier-ridge"]', '"scratch"]'))
+    weak = {"scratch": {"steps": 1}}
+    found = plan(["scratch"], [suite], "smoke", parameters=weak)
+    steps = {c.key.parameters["steps"] for c in found if c.key.learner == "scratch"}
+    assert steps == {1, 100}, "the declared baseline runs beside the weakened one"
+
+    for name in ("fourier-ridge", "oracle"):
+
+        class Impostor(learners.Mean):
+            card = LearnerCard(name=name, family="other", kinds=("regression",))
+
+        with pytest.raises(MetabenchError, match="the name is taken"):
+            plan([Impostor], [tiny], "smoke")
 
 
 @pytest.mark.parametrize(
