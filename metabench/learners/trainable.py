@@ -1,4 +1,4 @@
-"""What learners share that meta-train by Adam on a dictionary of parameters."""
+"""What learners share that meta-train by an optimiser on a dictionary of parameters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Trainable(MetaLearner[State]):
 
     parameters: dict[str, Tensor]
     buffers: dict[str, Tensor]
-    optimiser: torch.optim.Adam
+    optimiser: torch.optim.Optimizer
 
     def hold(
         self,
@@ -28,10 +28,19 @@ class Trainable(MetaLearner[State]):
         lr: float,
         buffers: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Take fresh parameters and set up Adam."""
+        """Take fresh parameters and set up the optimiser."""
         self.parameters = {k: p.to(device).requires_grad_() for k, p in parameters.items()}
         self.buffers = {k: b.to(device) for k, b in (buffers or {}).items()}
-        self.optimiser = torch.optim.Adam(self.parameters.values(), lr=lr)
+        self.optimiser = self.make_optimiser(list(self.parameters.values()), lr)
+
+    def make_optimiser(self, parameters: list[Tensor], lr: float) -> torch.optim.Optimizer:
+        """Adam; a learner whose paper uses another one overrides this."""
+        return torch.optim.Adam(parameters, lr=lr)
+
+    def set_rate(self, lr: float) -> None:
+        """The optimiser's rate from the next step on."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
 
     def update(
         self,
@@ -39,7 +48,7 @@ class Trainable(MetaLearner[State]):
         gradients: Mapping[str, Tensor] | None = None,
         clip: float | None = None,
     ) -> StepLog:
-        """One Adam step on the loss, or on gradients already computed, at most ``clip`` long."""
+        """One step on the loss, or on gradients already computed, at most ``clip`` long."""
         self.optimiser.zero_grad()
         if gradients is None:
             loss.backward()
@@ -57,11 +66,13 @@ class Trainable(MetaLearner[State]):
         return {name: p.detach() for name, p in self.parameters.items()}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Parameters, buffers and Adam's moments, by path."""
+        """Parameters, buffers and the optimiser's moments, by path."""
         state = {f"parameters/{k}": p.detach().clone() for k, p in self.parameters.items()}
         state |= {f"buffers/{k}": b.clone() for k, b in self.buffers.items()}
         for name, parameter in self.parameters.items():
             for key, value in self.optimiser.state.get(parameter, {}).items():
+                if value is None:
+                    continue  # momentum that is switched off
                 state[f"optimiser/{name}/{key}"] = value.clone()
         return state
 
@@ -78,7 +89,7 @@ class Trainable(MetaLearner[State]):
             prefix = f"optimiser/{name}/"
             own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             if own:
-                # Adam keeps its step count on the CPU and its moments beside the parameter.
+                # The step count stays on the CPU, moments lie beside the parameter.
                 self.optimiser.state[parameter] = {
                     k: v.clone() if k == "step" else v.to(parameter.device, copy=True)
                     for k, v in own.items()

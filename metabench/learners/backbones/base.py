@@ -1,0 +1,128 @@
+"""Embedding networks as pure functions of a dictionary of parameters.
+
+Normalisation is inductive by construction: the statistics are a value, computed from a batch that
+the caller chooses (the support set, a meta-training batch) and handed to every later call. A query
+never contributes to the statistics it is normalised with, unless the caller says so on its card.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+Parameters = Mapping[str, Tensor]
+Statistics = tuple[tuple[Tensor, Tensor], ...]
+"""(mean, variance) of each normalised layer, each [channels]; empty without normalisation."""
+
+EPSILON = 1e-5
+
+
+class Backbone(Protocol):
+    """Inputs [N, *X] -> features [N, ``features``]."""
+
+    @property
+    def features(self) -> int:
+        """Size of the embedding."""
+        ...
+
+    def init(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Fresh parameters on the CPU."""
+        ...
+
+    def __call__(
+        self,
+        parameters: Parameters,
+        x: Tensor,
+        statistics: Statistics | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, Statistics]:
+        """Features, and the statistics used: those given, or those of the unmasked rows of x."""
+        ...
+
+
+class Norms:
+    """Normalises layer after layer of one forward pass, and keeps the statistics it used."""
+
+    def __init__(
+        self, parameters: Parameters, statistics: Statistics | None, mask: Tensor | None
+    ) -> None:
+        self.parameters, self.given, self.mask = parameters, statistics, mask
+        self.used: list[tuple[Tensor, Tensor]] = []
+
+    def __call__(self, name: str, x: Tensor) -> Tensor:
+        """x [N, C, ...] to mean 0 and variance 1, then by the layer's scale and shift.
+
+        Written from primitives: vmap over F.batch_norm gives wrong second derivatives.
+        """
+        layer = len(self.used)
+        mean, variance = moments(x, self.mask) if self.given is None else self.given[layer]
+        self.used.append((mean, variance))
+        scale = self.parameters[f"{name}.scale"] * torch.rsqrt(variance + EPSILON)
+        shift = self.parameters[f"{name}.shift"] - mean * scale
+        return affine(x, scale, shift)
+
+    @property
+    def statistics(self) -> Statistics:
+        """What every layer so far was normalised with."""
+        return tuple(self.used)
+
+
+def affine(x: Tensor, scale: Tensor | None, shift: Tensor) -> Tensor:
+    """x [N, C, ...] times scale [C] plus shift [C]."""
+    shape = (-1, *[1] * (x.ndim - 2))
+    return x + shift.view(shape) if scale is None else x * scale.view(shape) + shift.view(shape)
+
+
+def moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean and variance per channel of [N, C, ...] over the rows where ``mask`` [N] holds."""
+    axes = [0, *range(2, x.ndim)]
+    shape = (-1, *[1] * (x.ndim - 2))
+    if mask is None:
+        mean = x.mean(dim=axes)
+        return mean, (x - mean.view(shape)).square().mean(dim=axes)
+    weight = mask.to(x.dtype).view(-1, *[1] * (x.ndim - 1))
+    count = weight.sum() * math.prod(x.shape[2:])
+    mean = (x * weight).sum(dim=axes) / count
+    centred = (x - mean.view(shape)) * weight
+    return mean, centred.square().sum(dim=axes) / count
+
+
+def dense(
+    parameters: dict[str, Tensor],
+    name: str,
+    inputs: int,
+    outputs: int,
+    generator: torch.Generator,
+    std: float | None = None,
+) -> None:
+    """Add a layer: normal weights of deviation ``std`` (He et al. 2015 if None), zero bias."""
+    std = math.sqrt(2.0 / inputs) if std is None else std
+    weight = torch.empty(outputs, inputs)
+    torch.nn.init.trunc_normal_(weight, 0.0, std, -2 * std, 2 * std, generator=generator)
+    parameters[f"{name}.weight"] = weight
+    parameters[f"{name}.bias"] = torch.zeros(outputs)
+
+
+def kernel(
+    parameters: dict[str, Tensor],
+    name: str,
+    channels: tuple[int, int],
+    size: int,
+    generator: torch.Generator,
+    normalised: bool = True,
+) -> None:
+    """Add a convolution: He-normal kernel and a shift, and a scale where it is normalised.
+
+    There is no bias before normalisation, where it would have no effect and no gradient.
+    """
+    into, out = channels
+    weight = torch.empty(out, into, size, size)
+    torch.nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
+    parameters[f"{name}.kernel"] = weight
+    if normalised:
+        parameters[f"{name}.scale"] = torch.ones(out)
+    parameters[f"{name}.shift"] = torch.zeros(out)
