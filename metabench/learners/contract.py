@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -16,6 +17,7 @@ from metabench.records import Budget, Usage
 from metabench.registry import Registry
 from metabench.rng import Address
 from metabench.tasks.base import Count, Shape, TaskDistribution, bounds, sample
+from metabench.tasks.catalogue import Catalogue
 
 State = TypeVar("State")
 Family = Literal["metric", "gradient", "memory", "baseline", "control", "other"]
@@ -85,10 +87,7 @@ class TaskStream:
 
         Raises BudgetExhausted rather than hand out more tasks than the budget holds.
         """
-        if time.monotonic() > self.deadline:
-            raise TimeLimitError(f"the limit of {self.budget.seconds:g} s was used up in training")
-        if self.used.tasks + tasks > self.budget.tasks:
-            raise BudgetExhausted(f"the budget of {self.budget.tasks} tasks is used up")
+        self._allow(tasks)
         chosen = {"way": way, "shot": shot, "query": query}
         shape = self.info.shape
         if any(v is not None for v in chosen.values()):
@@ -100,10 +99,55 @@ class TaskStream:
             self.distribution, shape, self.address, range(start, start + tasks), self.device
         )
         items = episodes.support.mask.numel() + episodes.query.mask.numel()
-        self.used = self.used.model_copy(
-            update={"tasks": start + tasks, "examples": self.used.examples + items}
-        )
+        self._charge(tasks, items)
         return episodes
+
+    @property
+    def classes(self) -> int:
+        """How many classes ``labelled`` draws from."""
+        return self._catalogue.classes
+
+    def labelled(self, count: int) -> tuple[Tensor, Tensor]:
+        """The next items of the training classes: x [count, *X], class ids y [count] int64.
+
+        For ordinary supervised training; ids are 0..``classes``-1 and stay the same. Items come in
+        epochs, each the whole catalogue (``TaskDistribution.catalogue``) in a new order. They are
+        charged as ``cost(count)`` tasks, and the order goes on behind the items of whole tasks:
+        what comes depends on the tasks used so far and on nothing else. Raises as ``next`` does,
+        and MetabenchError in regression.
+        """
+        tasks = self.cost(count)
+        self._allow(tasks)
+        start = self.used.tasks * self._episode_items
+        positions = range(start, start + count)
+        items = self._catalogue.ordered(self.address.child("labelled"), positions)
+        self._charge(tasks, count)
+        y = torch.from_numpy(items // self._catalogue.items).to(self.device)
+        return self._catalogue.fetch(items, self.device), y
+
+    def cost(self, count: int) -> int:
+        """Tasks that so many labelled items count as: the episodes of the suite's shape, support
+        and query, that would hold them, rounded up."""
+        return -(-count // self._episode_items)
+
+    @property
+    def _episode_items(self) -> int:
+        shape = self.info.shape
+        return max(1, self.typical_way) * (bounds(shape.shot)[1] + shape.query)
+
+    @cached_property
+    def _catalogue(self) -> Catalogue:
+        return self.distribution.catalogue(self.address.child("catalogue"))
+
+    def _allow(self, tasks: int) -> None:
+        if time.monotonic() > self.deadline:
+            raise TimeLimitError(f"the limit of {self.budget.seconds:g} s was used up in training")
+        if self.used.tasks + tasks > self.budget.tasks:
+            raise BudgetExhausted(f"the budget of {self.budget.tasks} tasks is used up")
+
+    def _charge(self, tasks: int, items: int) -> None:
+        used = {"tasks": self.used.tasks + tasks, "examples": self.used.examples + items}
+        self.used = self.used.model_copy(update=used)
 
     @property
     def step(self) -> int:

@@ -14,9 +14,13 @@ from metabench.episodes import Episodes, Kind, to_device
 from metabench.errors import MetabenchError, unknown
 from metabench.registry import Registry
 from metabench.rng import Address, BlockDraws, Plan, draw
+from metabench.tasks.catalogue import Catalogue
 
 Range = tuple[float, float]
 Count = int | tuple[int, int]
+
+CATALOGUE_CLASSES, CATALOGUE_ITEMS = 64, 20
+"""Size of the catalogue of a distribution whose classes never run out."""
 
 
 class Shape(BaseModel):
@@ -90,6 +94,25 @@ class TaskDistribution(BaseModel):
     def shifted(self, axis: str, value: float) -> TaskDistribution:
         """The distribution with one axis moved to ``value``."""
         raise MetabenchError(unknown("axis", axis, self.axes))
+
+    def catalogue(self, address: Address) -> Catalogue:
+        """Labelled items of the classes of this distribution, for ordinary supervised training.
+
+        A distribution of finitely many classes overrides this and gives all of them. Here, where
+        every episode has classes of its own: those of 32 two-way episodes of the stream
+        ``address``, 20 items each. Raises MetabenchError in regression.
+        """
+        if self.kind == "regression":
+            raise MetabenchError(f"{type(self).__name__}: a regression task has no classes")
+        shape = Shape(way=2, shot=CATALOGUE_ITEMS, query=1)
+        support = sample(self, shape, address, range(CATALOGUE_CLASSES // 2)).support
+        order = support.y.argsort(dim=1, stable=True)
+        x = support.x[torch.arange(len(order))[:, None], order].flatten(0, 1)
+        return Catalogue(
+            CATALOGUE_CLASSES,
+            CATALOGUE_ITEMS,
+            lambda items, device: x[torch.from_numpy(items)].to(device),
+        )
 
     def oracle(self, episodes: Episodes) -> Tensor | None:
         """The Bayes predictor's output [T, Q, D] for this very distribution, where it is known."""

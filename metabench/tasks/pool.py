@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import ClassVar
 
 import numpy as np
@@ -16,11 +16,9 @@ from torch import Tensor
 
 from metabench.episodes import Episodes, Kind, Query, Support
 from metabench.errors import MetabenchError
-from metabench.rng import BlockDraws, Plan
+from metabench.rng import Address, BlockDraws, Plan
 from metabench.tasks.base import Count, Shape, TaskDistribution, bounds
-
-INPUT_SHAPE = (1, 28, 28)
-"""X of every image pool."""
+from metabench.tasks.catalogue import Catalogue
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -125,8 +123,8 @@ class PoolDistribution(TaskDistribution):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(1, 28, 28)."""
-        return INPUT_SHAPE
+        """That of the pool's images."""
+        return tuple(self.base_pool().images.shape[2:])
 
     @property
     def largest_way(self) -> int:
@@ -152,6 +150,11 @@ class PoolDistribution(TaskDistribution):
                 f"shot + query is {shot[1] + shape.query}, but a class of {self.data_set} has "
                 f"{pool.items} items"
             )
+
+    def catalogue(self, address: Address) -> Catalogue:
+        """Every image of the pool."""
+        pool = self.pool()
+        return Catalogue(pool.classes, pool.items, partial(pixels, pool))
 
     def plan(self, draws: BlockDraws, shape: Shape) -> Plan:
         """Image indices, labels and masks of a block.
@@ -209,17 +212,18 @@ class PoolDistribution(TaskDistribution):
         self, plan: Plan, name: str, pool: ClassPool, device: torch.device
     ) -> tuple[Tensor, Tensor, Tensor]:
         mask = _tensor(plan[f"{name}_mask"], device)
-        # Not a division: CUDA multiplies by the reciprocal and would round differently.
-        x = gather(pool, plan[name], device).float().mul_(1 / 255)
+        x = pixels(pool, plan[name], device)
         if not plan[f"{name}_mask"].all():
-            x *= mask[..., None]
-        return x.unflatten(-1, INPUT_SHAPE), _tensor(plan[f"{name}_y"], device), mask
+            x *= mask.view(*mask.shape, *[1] * (x.ndim - mask.ndim))
+        return x, _tensor(plan[f"{name}_y"], device), mask
 
 
-def gather(pool: ClassPool, index: NDArray[np.generic], device: torch.device) -> Tensor:
-    """Images uint8 [*index.shape, X] of these indices into the pool's images [C * I]."""
+def pixels(pool: ClassPool, index: NDArray[np.generic], device: torch.device) -> Tensor:
+    """Images [*index.shape, *X] in [0, 1] of these indices into the pool's images [C * I]."""
     where = _tensor(index, device)
-    return _flat_on(pool, device).index_select(0, where.flatten()).unflatten(0, where.shape)
+    images = _flat_on(pool, device).index_select(0, where.flatten()).unflatten(0, where.shape)
+    # Not a division: CUDA multiplies by the reciprocal and would round differently.
+    return images.float().mul_(1 / 255).unflatten(-1, pool.images.shape[2:])
 
 
 def _tensor(array: NDArray[np.generic], device: torch.device) -> Tensor:
