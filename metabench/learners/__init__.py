@@ -12,7 +12,14 @@ from metabench.learners.contract import (
 from metabench.learners.controls import narrow_bayes
 from metabench.learners.gradient import maml
 from metabench.learners.memory import mann
-from metabench.learners.metric import protonet
+from metabench.learners.metric import (
+    matchingnet,
+    matchingnet_fce,
+    protonet,
+    protonet_transductive,
+    r2d2,
+    simple_cnaps,
+)
 
 __all__ = [
     "LEARNERS",
@@ -23,9 +30,14 @@ __all__ = [
     "TaskStream",
     "maml",
     "mann",
+    "matchingnet",
+    "matchingnet_fce",
     "narrow_bayes",
     "nearest_neighbour",
     "protonet",
+    "protonet_transductive",
+    "r2d2",
     "ridge",
     "scratch",
+    "simple_cnaps",
 ]

@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -78,7 +79,9 @@ def parameter_model(learner: LearnerClass) -> type[BaseModel]:
     if learner.__init__ is object.__init__ or learner.__init__ is MetaLearner.__init__:
         fields: dict[str, Any] = {}
     else:
-        hints = get_type_hints(learner.__init__, include_extras=True)
+        # A class resolves inherited fields by the names of the module that declares them.
+        typed = learner if is_dataclass(learner) else learner.__init__
+        hints = get_type_hints(typed, include_extras=True)
         fields = {
             name: (hints.get(name, Any), ... if p.default is p.empty else p.default)
             for name, p in inspect.signature(learner).parameters.items()
