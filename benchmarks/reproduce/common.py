@@ -27,7 +27,7 @@ from metabench.evaluation import LearnerPredictor, evaluate
 from metabench.learners.build import find_learner, resolve_parameters
 from metabench.learners.contract import MetaLearner, TaskInfo, TaskStream
 from metabench.records import Budget, Parameter
-from metabench.rng import Address
+from metabench.rng import Address, digest
 from metabench.running.environment import describe
 from metabench.running.plan import select_device
 from metabench.statistics import format_interval, t_interval
@@ -111,9 +111,18 @@ class Job:
         """Episodes of this job under that name."""
         return Address.of("benchmark", self.table.replace("_", "-"), self.name).child(*parts)
 
+    @property
+    def identity(self) -> str:
+        """A hash of all that makes two meta-trainings the same; resuming another's is refused."""
+        found = find_learner(self.learner)
+        parts = (found.card.version, sorted(resolve_parameters(found, self.parameters).items()))
+        task = (type(self.source).__name__, self.source.version, self.source.model_dump_json())
+        what = (self.learner, *parts, *task, self.shape.model_dump_json(), self.max_way)
+        return digest(*what, self.iterations).hex()[:12]
+
     def checkpoint(self, seed: int, folder: Path) -> Checkpoint:
-        """Where a seed's training of this length stands."""
-        return Checkpoint(folder / self.table / f"{self.name}-{seed}-{self.iterations}.safetensors")
+        """Where a seed's training stands."""
+        return Checkpoint(folder / f"{self.learner}-{self.identity}-{seed}.safetensors")
 
 
 class Score(BaseModel):
@@ -144,7 +153,10 @@ class Table:
     """Test episodes, in words."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "jobs", tuple(replace(j, table=self.name) for j in self.jobs))
+        # A job of another script keeps its episodes and checkpoints.
+        object.__setattr__(
+            self, "jobs", tuple(j if j.table else replace(j, table=self.name) for j in self.jobs)
+        )
 
     @property
     def path(self) -> Path:
@@ -174,6 +186,7 @@ class Measured(BaseModel):
     setting: str
     track: Track
     iterations: int
+    identity: str = Field(description="of the job")
     seeds: list[float]
     seconds: list[float] = Field(default=[], description="of meta-training; empty: not kept")
     diverged_tasks: list[int] = []
@@ -201,10 +214,13 @@ class Results(BaseModel):
         return cls.model_validate_json(path.read_bytes()) if path.exists() else cls()
 
     def merge(self, new: Measured) -> None:
-        """Put the row in; seeds it lacks stay as they were measured before."""
+        """Put the row in; seeds it lacks stay as measured before, if by the same meta-training."""
         old = next((row for row in self.rows if row.key == new.key), None)
         if old is None:
             self.rows.append(new)
+            return
+        if old.identity != new.identity:
+            self.rows[self.rows.index(old)] = new
             return
         more: dict[str, Any] = {
             name: [*getattr(new, name), *getattr(old, name)[len(new.seeds) :]]
@@ -353,6 +369,7 @@ def _keep(
                 setting=figure.setting,
                 track=figure.track,
                 iterations=job.iterations,
+                identity=job.identity,
                 seeds=[score.value for score in scores],
                 seconds=[round(seconds, 1) for _, seconds in outcomes],
                 diverged_tasks=[s.diverged for s in scores if s.diverged is not None],
