@@ -1,6 +1,12 @@
 """The contract of a meta-learner and the reference implementations."""
 
-from metabench.learners.baselines import nearest_neighbour, ridge, scratch
+from metabench.learners.baselines import (
+    baseline_plus_plus,
+    finetune,
+    nearest_neighbour,
+    ridge,
+    scratch,
+)
 from metabench.learners.contract import (
     LEARNERS,
     LearnerCard,
@@ -18,7 +24,9 @@ from metabench.learners.metric import (
     protonet,
     protonet_transductive,
     r2d2,
+    relationnet,
     simple_cnaps,
+    simpleshot,
 )
 
 __all__ = [
@@ -28,6 +36,8 @@ __all__ = [
     "StepLog",
     "TaskInfo",
     "TaskStream",
+    "baseline_plus_plus",
+    "finetune",
     "maml",
     "mann",
     "matchingnet",
@@ -37,7 +47,9 @@ __all__ = [
     "protonet",
     "protonet_transductive",
     "r2d2",
+    "relationnet",
     "ridge",
     "scratch",
     "simple_cnaps",
+    "simpleshot",
 ]

@@ -29,6 +29,11 @@ class Backbone(Protocol):
         """Size of the embedding."""
         ...
 
+    @property
+    def normalised(self) -> bool:
+        """Whether its layers are normalised."""
+        ...
+
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Fresh parameters on the CPU."""
         ...

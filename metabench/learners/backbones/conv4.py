@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,23 +19,30 @@ class Conv4:
     """Four blocks of 3x3 convolution, normalisation and ReLU.
 
     Each block halves the image: by max pooling, or by a stride of 2 (``strided``, as in the
-    Omniglot network of Finn et al. 2017).
+    Omniglot network of Finn et al. 2017); only the first ``halvings`` do, where features are
+    wanted as a map (two, in the relation network of Sung et al. 2018).
     """
 
     shape: tuple[int, int, int]
     filters: int
     strided: bool = False
     normalised: bool = True
+    halvings: int = BLOCKS
+
+    @property
+    def map(self) -> tuple[int, int, int]:
+        """Shape of the features before they are flattened: filters, height, width."""
+        height, width = self.shape[1:]
+        for _ in range(self.halvings):
+            height, width = (
+                ((height + 1) // 2, (width + 1) // 2) if self.strided else (height // 2, width // 2)
+            )
+        return self.filters, height, width
 
     @property
     def features(self) -> int:
         """Filters times what is left of the image."""
-        height, width = self.shape[1:]
-        for _ in range(BLOCKS):
-            height, width = (
-                ((height + 1) // 2, (width + 1) // 2) if self.strided else (height // 2, width // 2)
-            )
-        return self.filters * height * width
+        return math.prod(self.map)
 
     def init(self, generator: torch.Generator) -> dict[str, Tensor]:
         """He-normal kernels; scale 1 and shift 0 after normalisation."""
@@ -56,14 +64,14 @@ class Conv4:
         """Features [N, filters * height * width]."""
         norm = Norms(parameters, statistics, mask)
         for i in range(BLOCKS):
-            x = F.conv2d(
-                x, parameters[f"block{i}.kernel"], padding=1, stride=2 if self.strided else 1
-            )
+            halves = i < self.halvings
+            stride = 2 if self.strided and halves else 1
+            x = F.conv2d(x, parameters[f"block{i}.kernel"], padding=1, stride=stride)
             if self.normalised:
                 x = norm(f"block{i}", x)
             else:
                 x = affine(x, None, parameters[f"block{i}.shift"])
-            if not self.strided:
+            if halves and not self.strided:
                 # The same as pooling after the ReLU, on a quarter of the values.
                 x = F.max_pool2d(x, 2)
             x = F.relu(x)

@@ -41,6 +41,7 @@ MetaLr = Annotated[float, Field(gt=0, description="Adam's rate")]
 HalveEvery = Annotated[
     int | None, Field(ge=1, description="steps after which the rate halves; None: never")
 ]
+Clip = Annotated[float | None, Field(gt=0, description="largest norm of the gradient; None: any")]
 Normalised = Annotated[
     bool | None, Field(description="batch normalisation; None: in convolutional networks only")
 ]
@@ -64,6 +65,7 @@ class MetricLearner(Trainable[State]):
     meta_batch: MetaBatch = None
     meta_lr: MetaLr = 1e-3
     halve_every: HalveEvery = None
+    clip: Clip = None
     backbone: Annotated[
         BackboneName | None, Field(description="embedding; None: Conv-4 on images, else an MLP")
     ] = None
@@ -180,7 +182,7 @@ class MetricLearner(Trainable[State]):
             for i, (mean, variance) in enumerate(used):
                 self.buffers[f"mean{i}"].lerp_(mean.detach(), MOMENTUM)
                 self.buffers[f"variance{i}"].lerp_(variance.detach(), MOMENTUM)
-            yield self.update(loss)
+            yield self.update(loss, clip=self.clip)
 
     def adapt(self, support: Support) -> State:
         """The head fitted to the support."""
