@@ -20,7 +20,8 @@ from metabench.tasks.base import Count, Shape, TaskDistribution, bounds, sample
 from metabench.tasks.catalogue import Catalogue
 
 State = TypeVar("State")
-Family = Literal["metric", "gradient", "memory", "baseline", "control", "other"]
+Family = Literal["metric", "gradient", "memory", "transfer", "baseline", "control", "other"]
+"""``baseline`` learns each task alone; ``transfer`` pre-trains without episodes, then adapts."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,7 @@ class TaskStream:
         return self._catalogue.fetch(items, self.device), y
 
     def cost(self, count: int) -> int:
-        """Tasks that so many labelled items count as: the episodes of the suite's shape, support
-        and query, that would hold them, rounded up."""
+        """Tasks that so many labelled items count as: episodes that would hold them, rounded up."""
         return -(-count // self._episode_items)
 
     @property
