@@ -1,5 +1,6 @@
 """Where episodes come from: function families, class pools, data sources."""
 
+import metabench.tasks.amplitude_sinusoid
 import metabench.tasks.clusters
 import metabench.tasks.glyphs
 import metabench.tasks.harmonics
