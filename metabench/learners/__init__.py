@@ -16,7 +16,7 @@ from metabench.learners.contract import (
     TaskStream,
 )
 from metabench.learners.controls import narrow_bayes
-from metabench.learners.gradient import maml
+from metabench.learners.gradient import anil, maml, maml_pp, meta_sgd, protomaml
 from metabench.learners.memory import mann
 from metabench.learners.metric import (
     matchingnet,
@@ -36,14 +36,18 @@ __all__ = [
     "StepLog",
     "TaskInfo",
     "TaskStream",
+    "anil",
     "baseline_plus_plus",
     "finetune",
     "maml",
+    "maml_pp",
     "mann",
     "matchingnet",
     "matchingnet_fce",
+    "meta_sgd",
     "narrow_bayes",
     "nearest_neighbour",
+    "protomaml",
     "protonet",
     "protonet_transductive",
     "r2d2",

@@ -1,0 +1,269 @@
+"""What gradient-based meta-learners share: the inner loop of one task, lifted over tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.func import grad, grad_and_value, vmap
+from torch.utils import _pytree as pytree
+
+from metabench.episodes import Episodes, Prediction, Query, Support, mask_absent_classes
+from metabench.learners.backbones import (
+    MLP,
+    BackboneName,
+    Parameters,
+    Statistics,
+    backbone_for,
+)
+from metabench.learners.contract import StepLog, TaskInfo, TaskStream
+from metabench.learners.network import Network, item_loss
+from metabench.learners.trainable import Trainable
+from metabench.rng import Address
+from metabench.tasks.base import bounds
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Items(NamedTuple):
+    """Labelled items of one task: x [S, *X], y [S] or [S, D], mask [S], way []."""
+
+    x: Tensor
+    y: Tensor
+    mask: Tensor
+    way: Tensor
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What tasks have in common, what each has of its own [T, ...], its normalisation, its way."""
+
+    common: dict[str, Tensor]
+    own: dict[str, Tensor]
+    statistics: Statistics
+    way: Tensor
+
+
+@dataclass(eq=False)
+class GradientLearner(Trainable[Adapted]):
+    """Meta-learns what a few gradient steps on the support set start from.
+
+    A subclass says what it meta-learns (``meta_parameters``), which parameters a task changes
+    (``adapts``, ``start``) and how (``updated``). Normalisation uses the statistics of the support
+    set under the parameters in use; a learner whose card says transductive normalises queries by
+    the statistics of their own batch, as the code of Finn et al. 2017 does.
+    """
+
+    per_class: ClassVar[tuple[str, ...]] = ("head.weight", "head.bias")
+    """What is meta-learned with a row for every class."""
+
+    inner_lr: Annotated[
+        Positive | None, Field(description="inner rate; None: 0.01 regression, 0.5 classification")
+    ] = None
+    inner_steps: Annotated[int, Field(ge=1, description="inner steps in meta-training")] = 1
+    eval_steps: Annotated[
+        int | None,
+        Field(ge=1, description="inner steps at meta-test; None: 10 regression, 3 classification"),
+    ] = None
+    meta_lr: Annotated[float, Field(gt=0, description="the outer optimiser's rate")] = 1e-3
+    meta_batch: Annotated[
+        int | None, Field(ge=1, description="tasks a step; None: 25 regression, 32 classification")
+    ] = None
+    backbone: Annotated[
+        BackboneName | None, Field(description="None: Conv-4 on images, an MLP on the rest")
+    ] = None
+    strided: Annotated[
+        bool, Field(description="Conv-4 halves by strides (Omniglot), not by max pooling")
+    ] = True
+    filters: Annotated[int, Field(ge=1, description="filters of a convolutional network")] = 64
+    hidden: Annotated[int, Field(ge=1, description="width of the two MLP layers")] = 40
+    normalised: Annotated[
+        bool | None, Field(description="None: convolutional networks are, an MLP is not")
+    ] = None
+
+    def setup(self, info: TaskInfo, seed: int, device: torch.device) -> None:
+        """Initialise as the code of Finn et al. does: dense weights with deviation 0.01."""
+        regression = info.kind == "regression"
+        self.lr = self.inner_lr or (0.01 if regression else 0.5)
+        self.steps_at_test = self.eval_steps or (10 if regression else 3)
+        self.batch = self.meta_batch or (25 if regression else 32)
+        backbone = backbone_for(
+            info.input_shape,
+            self.filters,
+            (self.hidden, self.hidden),
+            name=self.backbone,
+            strided=self.strided,
+            normalised=self.normalised,
+            std=0.01 if regression else None,
+        )
+        self.network = Network(backbone, info, std=0.01)
+        self.info = info
+        # A convolution whose kernel differs from task to task is a grouped one, which a CPU runs
+        # slower than a loop over tasks.
+        self.loops = device.type == "cpu" and not isinstance(backbone, MLP)
+        generator = Address.of(self.card.name, "init", seed).torch_generator()
+        weights = self.network.init(generator)
+        self.names = tuple(weights)
+        self.hold(self.meta_parameters(weights, generator), device, self.meta_lr)
+
+    def meta_parameters(
+        self, weights: dict[str, Tensor], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Everything that is meta-learned: here the network's initial weights."""
+        return weights
+
+    def adapts(self, name: str) -> bool:
+        """Whether a task changes this parameter."""
+        return True
+
+    def start(self, meta: Parameters, support: Items) -> dict[str, Tensor]:
+        """The parameters that a task changes, as they are before the first step."""
+        return {k: meta[k] for k in self.names if self.adapts(k)}
+
+    def updated(
+        self, meta: Parameters, fast: Parameters, gradients: Parameters, step: int
+    ) -> dict[str, Tensor]:
+        """One inner step: gradient descent."""
+        return {k: p - self.lr * gradients[k] for k, p in fast.items()}
+
+    def slope(self, meta: Parameters, fast: Parameters, support: Items) -> dict[str, Tensor]:
+        """The gradient of the support loss in the parameters that a task changes."""
+
+        def loss(fast: Parameters) -> Tensor:
+            return self.network.loss({**meta, **fast}, *support)[0]
+
+        gradients: dict[str, Tensor] = grad(loss)(fast)
+        return gradients
+
+    def trajectory(
+        self, meta: Parameters, support: Items, steps: int
+    ) -> Iterator[dict[str, Tensor]]:
+        """The changed parameters of one task after 0, 1, ..., ``steps`` inner steps."""
+        fast = self.start(meta, support)
+        yield fast
+        for step in range(steps):
+            fast = self.updated(meta, fast, self.slope(meta, fast, support), step)
+            yield fast
+
+    def inner_loop(self, meta: Parameters, support: Items, steps: int) -> dict[str, Tensor]:
+        """The changed parameters of one task after the last inner step."""
+        *_, last = self.trajectory(meta, support, steps)
+        return last
+
+    def statistics(self, meta: Parameters, fast: Parameters, support: Items) -> Statistics:
+        """What the support set normalises with, under these parameters."""
+        return self.network.forward({**meta, **fast}, support.x, None, support.mask)[1]
+
+    def query_loss(
+        self, meta: Parameters, fast: Parameters, support: Items, query: Items
+    ) -> Tensor:
+        """Mean loss of one task's queries under its parameters."""
+        given = None if self.card.transductive else self.statistics(meta, fast, support)
+        output, _ = self.network.forward({**meta, **fast}, query.x, given, query.mask)
+        return item_loss(output, query.y, query.mask, query.way)
+
+    def task_loss(self, meta: Parameters, support: Items, query: Items) -> Tensor:
+        """The meta-loss of one task: its query loss after the inner loop."""
+        fast = self.inner_loop(meta, support, self.inner_steps)
+        return self.query_loss(meta, fast, support, query)
+
+    def task_gradient(
+        self, meta: Parameters, support: Items, query: Items
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Gradient of one task's meta-loss in everything that is meta-learned, and the loss."""
+        gradient: Callable[..., Any] = grad_and_value(self.task_loss)
+        found: tuple[dict[str, Tensor], Tensor] = gradient(meta, support, query)
+        return found
+
+    def meta_gradient(
+        self, meta: Parameters, episodes: Episodes
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Mean gradient and mean loss over the tasks."""
+
+        def one(support: Items, query: Items) -> tuple[dict[str, Tensor], Tensor]:
+            return self.task_gradient(meta, support, query)
+
+        gradients, losses = self.lift(one)(support_of(episodes.support), query_of(episodes))
+        return {k: g.mean(0) for k, g in gradients.items()}, losses.mean()
+
+    def lift(self, one: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of one task as a function of a batch of them."""
+        return looped(one) if self.loops else vmap(one)
+
+    def meta_fit(self, tasks: TaskStream, seed: int) -> Iterator[StepLog]:
+        """One step of the outer optimiser a meta-batch."""
+        while True:
+            self.schedule(tasks)
+            gradients, loss = self.meta_gradient(self.frozen, tasks.next(self.batch))
+            yield self.update(loss, gradients)
+
+    def schedule(self, tasks: TaskStream) -> None:
+        """Set what depends on the meta-step before it is taken."""
+
+    def adapt(self, support: Support) -> Adapted:
+        """The inner loop on every task, from what was meta-learned."""
+        meta = self.widened(self.frozen, support)
+
+        def one(support: Items) -> tuple[dict[str, Tensor], Statistics]:
+            fast = self.inner_loop(meta, support, self.steps_at_test)
+            return fast, self.statistics(meta, fast, support)
+
+        own, statistics = self.lift(one)(support_of(support))
+        return Adapted(meta, own, statistics, support.way)
+
+    def predict(self, state: Adapted, query: Query) -> Prediction:
+        """The adapted network's outputs."""
+
+        def one(own: Parameters, statistics: Statistics, x: Tensor, mask: Tensor) -> Tensor:
+            given = None if self.card.transductive else statistics
+            return self.network.forward({**state.common, **own}, x, given, mask)[0]
+
+        output = self.lift(one)(state.own, state.statistics, query.x, query.mask)
+        if self.info.kind == "classification":
+            output = mask_absent_classes(output, state.way)
+        return Prediction(output)
+
+    def widened(self, meta: Mapping[str, Tensor], support: Support) -> dict[str, Tensor]:
+        """Head rows that meta-training never used become the mean of those it used.
+
+        Labels are assigned at random in every episode, so no row stands for any class, and the
+        mean row is what a further class would have been given.
+        """
+        trained = bounds(self.info.shape.way)[1]
+        wide = dict(meta)
+        if self.info.kind == "classification" and support.max_way > trained:
+            for name in self.per_class:
+                rows = meta[name]
+                spare = rows[:trained].mean(dim=0, keepdim=True)
+                wide[name] = torch.cat([rows[:trained], spare.expand_as(rows[trained:])])
+        return wide
+
+
+def support_of(support: Support) -> Items:
+    """The support sets of all tasks."""
+    return Items(support.x, support.y, support.mask, support.way)
+
+
+def query_of(episodes: Episodes) -> Items:
+    """The queries of all tasks, with their labels."""
+    query = episodes.query
+    return Items(query.x, episodes.query_y, query.mask, episodes.support.way)
+
+
+def looped(one: Callable[..., Any]) -> Callable[..., Any]:
+    """Like ``vmap``: every tensor among the arguments is split along its first axis."""
+
+    def all_tasks(*arguments: Any) -> Any:
+        leaves, spec = pytree.tree_flatten(arguments)
+        results = [
+            pytree.tree_flatten(one(*pytree.tree_unflatten(list(each), spec)))
+            for each in zip(*(leaf.unbind(0) for leaf in leaves), strict=True)
+        ]
+        stacked = [torch.stack(column) for column in zip(*(r[0] for r in results), strict=True)]
+        return pytree.tree_unflatten(stacked, results[0][1])
+
+    return all_tasks
