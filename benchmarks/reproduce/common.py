@@ -48,14 +48,15 @@ Track = Literal["inductive", "transductive"]
 class Figure:
     """A published figure, or a place in the table for which nothing was published.
 
-    ``job`` names the meta-training that measures it; ``value`` and ``spread`` are as printed;
-    ``source`` says where, and how it was read: [R] in the source itself, [3P] in a third party's
-    file that quotes the paper, [M] recalled and to be verified.
+    ``job`` names the meta-training that measures it, and is empty where nothing here does;
+    ``value`` and ``spread`` are as printed; ``source`` says where, and how it was read: [R] in
+    the source itself, [3P] in a third party's file that quotes the paper, [M] recalled and to be
+    verified.
     """
 
     learner: str
     setting: str
-    job: str
+    job: str = ""
     value: float | None = None
     spread: float | None = None
     source: str = ""
@@ -68,7 +69,7 @@ class Figure:
         """As printed, or a dash."""
         if self.value is None:
             return "—"
-        return f"{self.value:g}" + ("" if self.spread is None else f" ± {self.spread:g}")
+        return str(self.value) + ("" if self.spread is None else f" ± {self.spread}")
 
     def passes(self, mean: float) -> bool | None:
         """Whether a measured mean meets the gate; None without one."""
@@ -113,12 +114,14 @@ class Job:
 
     @property
     def identity(self) -> str:
-        """A hash of all that makes two meta-trainings the same; resuming another's is refused."""
-        found = find_learner(self.learner)
-        parts = (found.card.version, sorted(resolve_parameters(found, self.parameters).items()))
+        """A hash of what makes two meta-trainings the same.
+
+        Hyper-parameters that are left at their defaults are covered by the card's version.
+        """
+        version = find_learner(self.learner).card.version
         task = (type(self.source).__name__, self.source.version, self.source.model_dump_json())
-        what = (self.learner, *parts, *task, self.shape.model_dump_json(), self.max_way)
-        return digest(*what, self.iterations).hex()[:12]
+        what = (self.learner, version, sorted(self.parameters.items()), *task)
+        return digest(*what, self.shape.model_dump_json(), self.max_way, self.iterations).hex()[:12]
 
     def checkpoint(self, seed: int, folder: Path) -> Checkpoint:
         """Where a seed's training stands."""
