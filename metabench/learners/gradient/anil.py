@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from metabench.learners.contract import LEARNERS, LearnerCard
 from metabench.learners.gradient.base import GradientLearner
 
-KINDS = ("classification", "regression")
-
 
 @LEARNERS.register("anil")
 @dataclass(eq=False)
@@ -18,7 +16,7 @@ class Anil(GradientLearner):
     card = LearnerCard(
         name="anil",
         family="gradient",
-        kinds=KINDS,
+        kinds=("classification", "regression"),
         citation="Raghu, Raghu, Bengio, Vinyals 2020. Rapid Learning or Feature Reuse? ICLR.",
     )
 
