@@ -145,7 +145,7 @@ def test_what_was_not_measured_is_not_run_with_the_command_that_would() -> None:
     (line,) = [x for x in text.splitlines() if x.startswith("| maml | 1-shot")]
     assert "| not run | 0 / 8 |" in line
     assert "`python benchmarks/reproduce/tiny.py --only other --seeds 3`, not run" in text
-    assert "| human | 5-shot | inductive | 0.1 | Somebody 2020 [R] | — | — | | |" in text
+    assert "| human | 5-shot | — | 0.1 | Somebody 2020 [R] | — | — | | |" in text
 
 
 def test_another_task_or_length_never_resumes_the_same_checkpoint() -> None:

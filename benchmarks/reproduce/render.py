@@ -31,6 +31,7 @@ is no reproduction. A gate is what a full run over three seeds is expected to re
 that nothing was measured; the command beside it would. Behind a source stands how it was read:
 [R] in the source itself, [3P] in a third party's text that quotes it, [M] recalled and to be
 verified. *Inductive* learners predict each query by itself, *transductive* ones see the batch.
+Minutes are wall time of meta-training, measured beside other work on the same machine.
 """
 
 
@@ -71,8 +72,10 @@ def section(table: Table, results: Results) -> str:
 
 def named(figure: Figure) -> str:
     """The cells that say what the figure is."""
-    what = (figure.learner, figure.setting, figure.track, figure.published, figure.source or "—")
-    return " | ".join(what)
+    track = figure.track if figure.job else "—"
+    return " | ".join(
+        (figure.learner, figure.setting, track, figure.published, figure.source or "—")
+    )
 
 
 def measured(table: Table, figure: Figure, row: Measured, run: str) -> str:
