@@ -30,8 +30,8 @@ UNITS = 8
 class Relation:
     """The relation module g: a score between 0 and 1 for a pair of feature maps [C, h, w].
 
-    Two blocks of 3x3 convolution, normalisation, ReLU and 2x2 max pooling on the pair, one above
-    the other, then eight units and one. On vectors, maps of one pixel, the kernels are 1x1.
+    Two blocks of 3x3 convolution, normalisation, ReLU and 2x2 max pooling on the concatenated
+    channels, then eight units and one. On vectors, maps of one pixel, the kernels are 1x1.
     """
 
     shape: tuple[int, int, int]
@@ -122,7 +122,8 @@ class RelationNet(MetricLearner[Sums]):
     Scores are fitted by squared error to 1 for the query's class and 0 for the others.
 
     Conv-4 halves the image in its first two blocks only, to leave the relation module a map; on
-    vectors, and behind ResNet-12, that works on vectors. Adam at 1e-3 halved every 100,000
+    vectors, and behind ResNet-12, that works on vectors. All convolutions are padded, so that the
+    maps of Omniglot are 7 x 7 where the released code's are 5 x 5. Adam at 1e-3 halved every 100,000
     episodes, gradients at most 0.5 long, and 15 queries a class are those of the released code
     on 5-way 5-shot Omniglot. It normalises with the batch's own statistics at meta-test too;
     here, as everywhere, these are the running averages of meta-training.
