@@ -3,9 +3,11 @@
 from metabench.learners.baselines import (
     baseline_plus_plus,
     finetune,
+    logistic,
     nearest_neighbour,
     ridge,
     scratch,
+    sklearn,
 )
 from metabench.learners.contract import (
     LEARNERS,
@@ -39,6 +41,7 @@ __all__ = [
     "anil",
     "baseline_plus_plus",
     "finetune",
+    "logistic",
     "maml",
     "maml_pp",
     "mann",
@@ -56,4 +59,5 @@ __all__ = [
     "scratch",
     "simple_cnaps",
     "simpleshot",
+    "sklearn",
 ]
