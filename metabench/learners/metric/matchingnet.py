@@ -35,7 +35,8 @@ class MatchingNet(MetricLearner[Attended]):
     The paper's attention has no temperature: the softmax of numbers between -1 and 1 is nearly
     flat, and at 20 ways a perfect match among orthogonal items gets 13 %. Cosines are therefore
     multiplied by a scale, learned as in Gidaris and Komodakis 2018 from their 10; scale 1, not
-    learned, is the paper's equation. Training episodes have the way and shot of the test, 15 queries a class.
+    learned, is the paper's equation. Training episodes have the suite's way and shot and
+    15 queries a class.
     """
 
     card = LearnerCard(

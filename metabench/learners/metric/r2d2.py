@@ -43,8 +43,7 @@ class R2D2(MetricLearner[Fitted]):
 
     Defaults are those of the released Omniglot runs with 64 filters: 60-way training, Adam at
     5e-3 halved every 2,000 episodes, regularisation 50, scale 10, shift 0. Not taken over are the
-    leaky ReLU and the random shot of its training episodes. Regression is not in the paper; there
-    regularisation starts at 1.
+    leaky ReLU and the random shot of its training episodes. Regression is not in the paper.
     """
 
     card = LearnerCard(
@@ -59,18 +58,13 @@ class R2D2(MetricLearner[Fitted]):
     train_query: TrainQuery = 5
     meta_lr: MetaLr = 5e-3
     halve_every: HalveEvery = 2000
-    regularisation: Annotated[
-        Annotated[float, Field(gt=0)] | None,
-        Field(description="lambda at the start; None: 50 classification, 1 regression"),
-    ] = None
+    regularisation: Annotated[float, Field(gt=0, description="lambda at the start")] = 50.0
     scale: Annotated[float, Field(gt=0, description="alpha at the start")] = 10.0
 
     def head(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Regularisation, by its logarithm; in classification scale and shift."""
-        classes = self.info.kind == "classification"
-        start = self.regularisation or (50.0 if classes else 1.0)
-        parameters = {"log_lambda": torch.tensor(math.log(start))}
-        if classes:
+        parameters = {"log_lambda": torch.tensor(math.log(self.regularisation))}
+        if self.info.kind == "classification":
             parameters |= {"scale": torch.tensor(self.scale), "shift": torch.tensor(0.0)}
         return parameters
 

@@ -123,10 +123,10 @@ class RelationNet(MetricLearner[Sums]):
 
     Conv-4 halves the image in its first two blocks only, to leave the relation module a map; on
     vectors, and behind ResNet-12, that works on vectors. All convolutions are padded, so that the
-    maps of Omniglot are 7 x 7 where the released code's are 5 x 5. Adam at 1e-3 halved every 100,000
-    episodes, gradients at most 0.5 long, and 15 queries a class are those of the released code
-    on 5-way 5-shot Omniglot. It normalises with the batch's own statistics at meta-test too;
-    here, as everywhere, these are the running averages of meta-training.
+    maps of Omniglot are 7 x 7 where the released code's are 5 x 5. Adam at 1e-3 halved every
+    100,000 episodes, gradients at most 0.5 long (there each network's own), and 15 queries a class
+    are those of the released code on 5-way 5-shot Omniglot. It normalises with the batch's own
+    statistics at meta-test too; here, as everywhere, these are running averages of meta-training.
     """
 
     card = LearnerCard(
