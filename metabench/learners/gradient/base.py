@@ -60,6 +60,8 @@ class GradientLearner(Trainable[Adapted]):
 
     per_class: ClassVar[tuple[str, ...]] = ("head.weight", "head.bias")
     """What is meta-learned with a row for every class."""
+    std: ClassVar[float | None] = 0.01
+    """Deviation of dense weights at the start; None: that of He et al. 2015."""
 
     inner_lr: Annotated[
         Positive | None, Field(description="inner rate; None: 0.01 regression, 0.5 classification")
@@ -86,11 +88,23 @@ class GradientLearner(Trainable[Adapted]):
     ] = None
 
     def setup(self, info: TaskInfo, seed: int, device: torch.device) -> None:
-        """Initialise as the code of Finn et al. does: dense weights with deviation 0.01."""
+        """Draw the initialisation, and resolve what depends on the kind of task."""
         regression = info.kind == "regression"
         self.lr = self.inner_lr or (0.01 if regression else 0.5)
         self.steps_at_test = self.eval_steps or (10 if regression else 3)
         self.batch = self.meta_batch or (25 if regression else 32)
+        self.network = self.network_for(info)
+        self.info = info
+        # A convolution whose kernel differs from task to task is a grouped one, which a CPU runs
+        # slower than a loop over tasks.
+        self.loops = device.type == "cpu" and not isinstance(self.network.backbone, MLP)
+        generator = Address.of(self.card.name, "init", seed).torch_generator()
+        weights = self.network.init(generator)
+        self.names = tuple(weights)
+        self.hold(self.meta_parameters(weights, generator), device, self.meta_lr)
+
+    def network_for(self, info: TaskInfo) -> Network:
+        """What the inner loop adapts."""
         backbone = backbone_for(
             info.input_shape,
             self.filters,
@@ -98,17 +112,9 @@ class GradientLearner(Trainable[Adapted]):
             name=self.backbone,
             strided=self.strided,
             normalised=self.normalised,
-            std=0.01 if regression else None,
+            std=self.std if info.kind == "regression" else None,
         )
-        self.network = Network(backbone, info, std=0.01)
-        self.info = info
-        # A convolution whose kernel differs from task to task is a grouped one, which a CPU runs
-        # slower than a loop over tasks.
-        self.loops = device.type == "cpu" and not isinstance(backbone, MLP)
-        generator = Address.of(self.card.name, "init", seed).torch_generator()
-        weights = self.network.init(generator)
-        self.names = tuple(weights)
-        self.hold(self.meta_parameters(weights, generator), device, self.meta_lr)
+        return Network(backbone, info, std=self.std)
 
     def meta_parameters(
         self, weights: dict[str, Tensor], generator: torch.Generator
