@@ -1,6 +1,7 @@
 """Where episodes come from: function families, class pools, data sources."""
 
 import metabench.tasks.amplitude_sinusoid
+import metabench.tasks.cifar_fs
 import metabench.tasks.clusters
 import metabench.tasks.glyphs
 import metabench.tasks.harmonics

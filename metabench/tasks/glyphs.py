@@ -97,14 +97,7 @@ def split_pool(split: Split) -> ClassPool:
             chosen.append(np.sort(new))
         elif split == "train":
             chosen.append(np.setdiff1d(members, new))
-    index = np.concatenate(chosen)
-    groups, group = np.unique(pool.group[index], return_inverse=True)
-    return ClassPool.of(
-        pool.images[torch.from_numpy(index)],
-        group.astype(np.int64),
-        tuple(pool.class_names[i] for i in index),
-        tuple(pool.group_names[g] for g in groups),
-    )
+    return pool.select(np.concatenate(chosen))
 
 
 def manifest() -> Manifest:

@@ -18,29 +18,44 @@ def load_pool_of(
     columns: tuple[str, ...],
     build: Callable[[Any], ClassPool],
     version: int,
+    part: str = "",
 ) -> ClassPool:
     """The class pool of one split, parsed once and then read from the cache.
 
-    ``build`` gets the rows as a ``datasets.Dataset``. With a data root the file is
+    ``split`` may join several by "+". ``build`` gets the rows as a ``datasets.Dataset``; ``part``
+    names what it makes of them where one split makes several pools. With a data root the files are
     ``<root>/<folder>/<split>.parquet``, otherwise the hub is asked. Raises MetabenchError naming
     the file or hub, and how to get the data.
     """
     root = data_root()
-    name = f"{folder}-{split}"
+    name = "-".join(filter(None, (folder, split, part)))
+    about = {"split": split, "version": str(version)} | ({"part": part} if part else {})
     if root is None:
-        manifest: Manifest = {"hub": hub_name, "split": split, "version": str(version)}
+        manifest: Manifest = {"hub": hub_name, **about}
         return cached_pool(name, manifest, lambda: build(_from_hub(folder, hub_name, split)))
-    path = root / folder / f"{split}.parquet"
+    paths = [root / folder / f"{one}.parquet" for one in split.split("+")]
+    for path in paths:
+        require_file(path, f"the columns of {hub_name}")
+    manifest = {"file": "+".join(map(file_digest, paths)), **about}
+
+    def from_files() -> ClassPool:
+        rows = [read_rows(path, columns) for path in paths]
+        return build(_quiet_datasets().concatenate_datasets(rows) if rows[1:] else rows[0])
+
+    return cached_pool(name, manifest, from_files)
+
+
+def require_file(path: Path, what: str) -> None:
+    """Raise MetabenchError where a file of the data root is missing."""
     if not path.is_file():
         raise MetabenchError(
-            f"{path}: no such file; the data root must hold {folder}/{split}.parquet "
-            f"with the columns of {hub_name}"
+            f"{path}: no such file; the data root must hold {path.parent.name}/{path.name} "
+            f"with {what}"
         )
-    manifest = {"file": file_digest(path), "split": split, "version": str(version)}
-    return cached_pool(name, manifest, lambda: build(_from_file(path, columns)))
 
 
-def _from_file(path: Path, columns: tuple[str, ...]) -> Any:
+def read_rows(path: Path, columns: tuple[str, ...]) -> Any:
+    """The rows of a Parquet file; raises MetabenchError unless it has these columns."""
     datasets = _quiet_datasets()
     try:
         rows = datasets.load_dataset(

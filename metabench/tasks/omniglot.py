@@ -21,10 +21,21 @@ HUB = "dpdl-benchmark/omniglot"
 COLUMNS = ("image", "alphabet", "alphabet_char_id")
 SIDE = 28
 
+Split = Literal["background", "evaluation", "vinyals-train", "vinyals-val", "vinyals-test"]
+VINYALS_VAL = {4, 11, 16, 24, 35}
+"""Armenian, Bengali, Early Aramaic, Hebrew, Mkhedruli: alphabets by their number on the hub, which
+is their place in alphabetical order."""
+VINYALS_TEST = (23, 41)
+"""Of the evaluation alphabets everything from here on: the last 4 characters of Gurmukhi, then
+Kannada to ULOG."""
+
 
 @TASKS.register("omniglot")
 class Omniglot(PoolDistribution):
     """Lake's split: 30 background alphabets (964 characters), 20 evaluation alphabets (659).
+
+    Or the split of Vinyals et al. 2016 as Snell et al. 2017 published it, across both of Lake's:
+    1,028 characters to train, 172 to validate and 423 to test.
 
     Images are 28 x 28, ink is 1. ``within_group`` draws all classes of an episode from one
     alphabet; ``rotations`` makes a class of every quarter turn.
@@ -34,13 +45,14 @@ class Omniglot(PoolDistribution):
     summary: ClassVar[str] = "handwritten characters of 50 alphabets, 20 drawers each"
     data_set: ClassVar[str] = "omniglot"
 
-    split: Literal["background", "evaluation"] = Field(
-        default="background", description="Lake's set of alphabets"
-    )
+    split: Split = Field(default="background", description="which characters")
 
     def base_pool(self) -> ClassPool:
         """All characters of the split."""
-        return _pool("train" if self.split == "background" else "test", data_root())
+        root = data_root()
+        if self.split.startswith("vinyals"):
+            return _vinyals(self.split, root)
+        return _pool("train" if self.split == "background" else "test", root)
 
     def prepare(self) -> dict[str, str]:
         """One hash a split: the two come from different files."""
@@ -50,6 +62,34 @@ class Omniglot(PoolDistribution):
 @lru_cache(maxsize=4)
 def _pool(split: str, root: Path | None) -> ClassPool:
     return load_pool_of("omniglot", HUB, split, COLUMNS, build, VERSION)
+
+
+@lru_cache(maxsize=3)
+def _vinyals(split: str, root: Path | None) -> ClassPool:
+    """Characters of both of Lake's sets, background first."""
+    background, evaluation = _pool("train", root), _pool("test", root)
+    homes = [_home(name, True) for name in background.class_names]
+    homes += [_home(name, False) for name in evaluation.class_names]
+    both = ClassPool.of(
+        torch.cat([background.images, evaluation.images]),
+        np.concatenate([background.group, evaluation.group + len(background.group_names)]),
+        background.class_names + evaluation.class_names,
+        background.group_names + evaluation.group_names,
+    )
+    return both.select(np.flatnonzero([home == split for home in homes]))
+
+
+def _home(name: str, background: bool) -> str:
+    """The split of Vinyals et al. that a class "alphabet/character" belongs to."""
+    try:
+        alphabet, character = map(int, name.split("/"))
+    except ValueError:
+        raise MetabenchError(
+            f"omniglot: alphabet {name!r} must be a number for the split of Vinyals et al."
+        ) from None
+    if background:
+        return "vinyals-val" if alphabet in VINYALS_VAL else "vinyals-train"
+    return "vinyals-test" if (alphabet, character) >= VINYALS_TEST else "vinyals-train"
 
 
 def build(rows: Any) -> ClassPool:

@@ -59,6 +59,16 @@ class ClassPool:
         h.update(images.numpy().data)
         return cls(images, group, class_names, group_names, h.hexdigest())
 
+    def select(self, index: Ints) -> ClassPool:
+        """The pool of these classes, ascending, and of the groups that are left."""
+        groups, group = np.unique(self.group[index], return_inverse=True)
+        return ClassPool.of(
+            self.images[torch.from_numpy(index)],
+            group.astype(np.int64),
+            tuple(self.class_names[i] for i in index),
+            tuple(self.group_names[g] for g in groups),
+        )
+
     @property
     def classes(self) -> int:
         """C."""

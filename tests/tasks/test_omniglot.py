@@ -57,6 +57,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "omniglot").mkdir()
     (tmp_path / "mnist").mkdir()
     omniglot._pool.cache_clear()
+    omniglot._vinyals.cache_clear()
     mnist._pool.cache_clear()
     return tmp_path
 
@@ -174,6 +175,25 @@ def test_real_omniglot_has_lakes_alphabets_and_characters() -> None:
     assert background.items == evaluation.items == 20
     share = np.asarray(background.images[::50], dtype=np.float64).mean() / 255
     assert 0.03 < share < 0.15, "ink is the minority"
+
+
+@needs_data
+@pytest.mark.data
+def test_the_split_of_vinyals_has_1028_172_and_423_characters() -> None:
+    parts = [Omniglot(split=f"vinyals-{s}").base_pool() for s in ("train", "val", "test")]  # type: ignore[arg-type]
+    assert [p.classes for p in parts] == [1028, 172, 423]
+    assert len({name for p in parts for name in p.class_names}) == 1623
+    assert [len(p.group_names) for p in parts] == [33, 5, 13]
+    gurmukhi = [c for c in parts[2].class_names if c.startswith("23/")]
+    assert gurmukhi == ["23/41", "23/42", "23/43", "23/44"]
+    assert not set(parts[1].group_names) & set(parts[0].group_names)
+
+
+def test_the_split_of_vinyals_needs_numbered_alphabets(root: Path) -> None:
+    write(root, rows())
+    write(root, rows(), "omniglot/test.parquet")
+    with pytest.raises(MetabenchError, match="'Alpha/0' must be a number"):
+        Omniglot(split="vinyals-val").base_pool()
 
 
 @needs_data
