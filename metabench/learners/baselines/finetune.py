@@ -43,9 +43,10 @@ class Tuned:
 class FineTune(Supervised[Tuned]):
     """Pre-trained by Adam; the head is then trained on the whole support set, from zero.
 
-    Chen et al. train it in mini-batches of 4 from a random start; full batches from zero need no
-    randomness and treat all labels alike. They pre-train in batches of 16 over very many steps;
-    the default here makes more of a budget that counts steps.
+    Chen et al.'s code trains it from a random start by 100 passes in mini-batches of 4, 700 steps
+    of 0.01 on 5-way 5-shot. Full batches from zero need no randomness and treat all labels alike;
+    100 steps of 0.1 go about as far. They pre-train in batches of 16 over very many steps; the
+    default here makes more of a budget that counts steps.
     """
 
     card = LearnerCard(
@@ -60,12 +61,16 @@ class FineTune(Supervised[Tuned]):
         int | None,
         Field(ge=1, description="steps on a support set; None: 100 classification, 10 regression"),
     ] = None
-    adapt_lr: Annotated[float, Field(gt=0, description="rate on a support set")] = 0.01
+    adapt_lr: Annotated[
+        float | None,
+        Field(gt=0, description="rate on a support set; None: 0.1, and 0.01 in regression"),
+    ] = None
 
     def setup(self, info: TaskInfo, seed: int, device: torch.device) -> None:
         """In regression Finn et al.'s network, weights with deviation 0.01, not normalised."""
         regression = info.kind == "regression"
         self.steps = self.adapt_steps or (10 if regression else 100)
+        self.rate = self.adapt_lr or (0.01 if regression else 0.1)
         if not regression:
             super().setup(info, seed, device)
             return
@@ -112,7 +117,7 @@ class FineTune(Supervised[Tuned]):
         def loss(head: dict[str, Tensor]) -> Tensor:
             return head_loss(self.logits(head, z), support)
 
-        return Tuned(descend(loss, start, self.steps, self.adapt_lr), support.way)
+        return Tuned(descend(loss, start, self.steps, self.rate), support.way)
 
     def predict(self, state: Tuned, query: Query) -> Prediction:
         """The tuned head on frozen features, or the tuned network."""
@@ -127,7 +132,7 @@ class FineTune(Supervised[Tuned]):
         parameters = self.frozen
         for _ in range(self.steps):
             gradients, _ = slope(parameters, x, y, mask, way)
-            parameters = {k: p - self.adapt_lr * gradients[k] for k, p in parameters.items()}
+            parameters = {k: p - self.rate * gradients[k] for k, p in parameters.items()}
         return parameters
 
 
