@@ -20,6 +20,7 @@ from timing import Row, Settings, Side, Step, compare
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from metabench.episodes import Episodes
 from metabench.tasks import Shape, sample
 
 WAY, SHOT, QUERY = 5, 5, 15
@@ -77,9 +78,7 @@ def easyfsl_episodes() -> Iterator[list[Episode]]:
     random.seed(0)
     dataset = Images()
     sampler = peer("easyfsl.samplers").TaskSampler(dataset, WAY, SHOT, QUERY, 10**9)
-    loader: Any = DataLoader(
-        dataset, batch_sampler=sampler, collate_fn=sampler.episodic_collate_fn
-    )
+    loader: Any = DataLoader(dataset, batch_sampler=sampler, collate_fn=sampler.episodic_collate_fn)
     for xs, ys, xq, yq, _ in loader:
         yield [(scaled(xs), ys, scaled(xq), yq)]
 
@@ -110,7 +109,10 @@ def torchmeta_episodes() -> Iterator[list[Episode]]:
     )
     splitter = transforms.ClassSplitter(num_train_per_class=SHOT, num_test_per_class=QUERY)
     dataset = data.CombinationMetaDataset(
-        classes(meta_train=True), WAY, target_transform=transforms.Categorical(WAY), dataset_transform=splitter
+        classes(meta_train=True),
+        WAY,
+        target_transform=transforms.Categorical(WAY),
+        dataset_transform=splitter,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -119,12 +121,16 @@ def torchmeta_episodes() -> Iterator[list[Episode]]:
             yield list(zip(scaled(xs), ys, scaled(xq), yq, strict=True))
 
 
-def our_episodes() -> Iterator[list[Episode]]:
+def our_episodes() -> Iterator[Episodes]:
     """The product's ``sample``, a batch at a time; no episode twice."""
     distribution = DrawnPool()
     for start in count(0, BATCH):
-        e = sample(distribution, SHAPE, ADDRESS, range(start, start + BATCH))
-        yield list(zip(e.support.x, e.support.y, e.query.x, e.query_y, strict=True))
+        yield sample(distribution, SHAPE, ADDRESS, range(start, start + BATCH))
+
+
+def one_by_one(e: Episodes) -> list[Episode]:
+    """A batch of metabench as the peers' episodes."""
+    return list(zip(e.support.x, e.support.y, e.query.x, e.query_y, strict=True))
 
 
 PEERS: dict[str, tuple[Callable[[], Iterator[list[Episode]]], int]] = {
@@ -136,7 +142,7 @@ PEERS: dict[str, tuple[Callable[[], Iterator[list[Episode]]], int]] = {
 
 def rows(settings: Settings) -> Iterator[Row]:
     """Against all three."""
-    check(our_episodes())
+    check(map(one_by_one, our_episodes()))
     for library, (source, work) in PEERS.items():
         row = Row(
             workload="W4",
@@ -155,7 +161,7 @@ def rows(settings: Settings) -> Iterator[Row]:
         yield compare(row, theirs, mine, settings)
 
 
-def stepper_of(source: Callable[[], Iterator[list[Episode]]]) -> Step:
+def stepper_of(source: Callable[[], Iterator[object]]) -> Step:
     """A step that draws the next."""
     episodes = source()
     return lambda: next(episodes)
@@ -180,7 +186,8 @@ def check(episodes: Iterator[list[Episode]], wanted: int = 64) -> None:
             classes = [c for c, _ in places]
             drawn.update(classes)
             label = dict(zip(torch.cat([ys, yq]).tolist(), classes, strict=True))
-            assert sorted(label) == list(range(WAY)) and len(set(label.values())) == WAY
+            assert sorted(label) == list(range(WAY))
+            assert len(set(label.values())) == WAY
             assert [label[y] for y in torch.cat([ys, yq]).tolist()] == classes
             assert ys.bincount().tolist() == [SHOT] * WAY
             assert yq.bincount().tolist() == [QUERY] * WAY

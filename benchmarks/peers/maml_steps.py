@@ -37,9 +37,7 @@ def loss_of(episodes: Episodes) -> Callable[[Tensor, Tensor], Tensor]:
     return F.mse_loss if episodes.support.kind == "regression" else F.cross_entropy
 
 
-def learn2learn_step(
-    network: nn.Module, batches: list[Episodes], rate: float, steps: int
-) -> Step:
+def learn2learn_step(network: nn.Module, batches: list[Episodes], rate: float, steps: int) -> Step:
     """As in learn2learn's examples: clone, adapt and backpropagate task by task."""
     maml = peer("learn2learn.algorithms").MAML(network, lr=rate)
     optimiser = torch.optim.Adam(maml.parameters(), lr=1e-3)

@@ -50,9 +50,7 @@ def learn2learn_step(network: nn.Module, batches: list[Episodes]) -> Step:
         z = network(both.flatten(0, 1)).unflatten(0, both.shape[:2])
         shots = s.x.shape[1]
         losses = [
-            F.cross_entropy(
-                classifier(z[t, :shots], s.y[t])(z[t, shots:]), episodes.query_y[t]
-            )
+            F.cross_entropy(classifier(z[t, :shots], s.y[t])(z[t, shots:]), episodes.query_y[t])
             for t in range(episodes.tasks)
         ]
         optimiser.zero_grad()

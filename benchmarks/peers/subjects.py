@@ -183,7 +183,9 @@ def conv4(filters: int = 64, way: int = 0, strided: bool = False) -> nn.Module:
             nn.BatchNorm2d(filters),
             nn.ReLU(),
         ]
-        network.add_module(f"block{i}", nn.Sequential(*layers, *([] if strided else [nn.MaxPool2d(2)])))
+        network.add_module(
+            f"block{i}", nn.Sequential(*layers, *([] if strided else [nn.MaxPool2d(2)]))
+        )
     network.add_module("flatten", nn.Flatten())
     if way:
         network.add_module("head", nn.Linear(filters * (4 if strided else 1), way))
@@ -229,9 +231,7 @@ def with_weights_of(network: nn.Module, subject: Trainable[Any]) -> nn.Module:
     return network
 
 
-def paired(
-    theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]
-) -> list[tuple[Tensor, Tensor]]:
+def paired(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
     """The peer's values beside ours, by name."""
     return [(value, ours[mine]) for name, value in theirs.items() if (mine := our_name(name))]
 

@@ -30,7 +30,7 @@ Step = Callable[[], object]
 class Settings:
     """How to measure. ``threads`` are the settings tried; each side keeps its best."""
 
-    device: torch.device = torch.device("cpu")
+    device: torch.device
     threads: tuple[int, ...] = (1,)
     rounds: int = 9
     episodes: int = 1000
