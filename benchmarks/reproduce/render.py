@@ -16,7 +16,7 @@ from common import RESULTS, SEEDS, Figure, Measured, Results, Table, minutes, ro
 
 from metabench.statistics import t_interval
 
-SCRIPTS = ("omniglot", "sinusoid_maml")
+SCRIPTS = ("omniglot", "lake", "cifar_fs", "sinusoid_maml")
 PAGE = Path(__file__).parents[2] / "docs" / "reproductions.md"
 HEAD = """# Reproductions
 
