@@ -8,7 +8,8 @@ import torch
 
 from metabench.episodes import Support
 from metabench.learners.contract import begin, observe
-from metabench.learners.memory.mann import Mann, Memory, cosine, least_used
+from metabench.learners.memory.cells import cosine
+from metabench.learners.memory.mann import Mann, Memory, least_used
 from metabench.rng import Address
 from metabench.tasks import Shape, sample
 from metabench.tasks.clusters import Clusters
@@ -73,10 +74,10 @@ def test_a_step_equals_the_papers_equations_written_out(learner: Mann) -> None:
         tensor(slots),
         tensor(read),
         tensor(usage),
-        tensor(label),
-        torch.tensor([3]),
+        label=tensor(label),
+        way=torch.tensor([3]),
     )
-    output, after = learner.step(doubled, state, tensor(x))
+    output, after = learner.step(doubled, state, learner.drive(doubled, tensor(x)[None])[:, 0])
     for got, expected in (
         (output, out),
         (after.hidden, new_hidden),
@@ -92,8 +93,8 @@ def test_a_label_comes_with_the_next_input_and_not_its_own(learner: Mann) -> Non
     other = (support.y + 1) % 3
     relabelled = Support(support.x, other, support.mask, support.way)
     p = learner.frozen
-    before, state = learner.read_support(p, learner.start(support), support)
-    after, _ = learner.read_support(p, learner.start(support), relabelled)
+    before, state = learner.read_support(p, learner.start(p, support), support)
+    after, _ = learner.read_support(p, learner.start(p, support), relabelled)
     assert torch.equal(before[:, 0], after[:, 0]), "the first prediction knows no label"
     assert not torch.allclose(before[:, 1:], after[:, 1:])
     assert torch.equal(state.label.argmax(-1), support.y[:, -1]), "the last label is still pending"
