@@ -35,7 +35,7 @@ class Trainable(MetaLearner[State]):
 
     def make_optimiser(self, parameters: list[Tensor], lr: float) -> torch.optim.Optimizer:
         """Adam; a learner whose paper uses another one overrides this."""
-        return torch.optim.Adam(parameters, lr=lr)
+        return torch.optim.Adam(parameters, lr=lr, fused=True)
 
     def set_rate(self, lr: float) -> None:
         """The optimiser's rate from the next step on."""
@@ -89,9 +89,10 @@ class Trainable(MetaLearner[State]):
             prefix = f"optimiser/{name}/"
             own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             if own:
-                # The step count stays on the CPU, moments lie beside the parameter.
+                # Moments lie beside the parameter, the step count only in a fused optimiser.
+                fused = self.optimiser.defaults.get("fused")
                 self.optimiser.state[parameter] = {
-                    k: v.clone() if k == "step" else v.to(parameter.device, copy=True)
+                    k: v.clone() if k == "step" and not fused else v.to(parameter.device, copy=True)
                     for k, v in own.items()
                 }
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.func import grad, grad_and_value, vmap
+from torch.func import grad_and_value, vmap
 from torch.utils import _pytree as pytree
 
 from metabench.episodes import Episodes, Prediction, Query, Support, mask_absent_classes
@@ -21,12 +21,19 @@ from metabench.learners.backbones import (
     backbone_for,
 )
 from metabench.learners.contract import StepLog, TaskInfo, TaskStream
+from metabench.learners.gradient.derivatives import Fused, recorded, transformed
 from metabench.learners.network import Network, item_loss
 from metabench.learners.trainable import Trainable
 from metabench.rng import Address
 from metabench.tasks.base import bounds
 
 Positive = Annotated[float, Field(gt=0)]
+
+FUSE_FROM = 10_000
+"""Meta-steps from which a training is long enough to repay compilation."""
+
+HEAD_STD = 0.01
+"""Deviation of a classifier's head at the start."""
 
 
 class Items(NamedTuple):
@@ -60,8 +67,8 @@ class GradientLearner(Trainable[Adapted]):
 
     per_class: ClassVar[tuple[str, ...]] = ("head.weight", "head.bias")
     """What is meta-learned with a row for every class."""
-    std: ClassVar[float | None] = 0.01
-    """Deviation of dense weights at the start; None: that of He et al. 2015."""
+    std: ClassVar[float] = 0.01
+    """Deviation of dense weights at the start, in regression."""
 
     inner_lr: Annotated[
         Positive | None, Field(description="inner rate; None: 0.01 regression, 0.5 classification")
@@ -86,6 +93,10 @@ class GradientLearner(Trainable[Adapted]):
     normalised: Annotated[
         bool | None, Field(description="None: convolutional networks are, an MLP is not")
     ] = None
+    fused_training: Annotated[
+        bool | None,
+        Field(description="compile the meta-step; None: in trainings of 10,000 steps and more"),
+    ] = None
 
     def setup(self, info: TaskInfo, seed: int, device: torch.device) -> None:
         """Draw the initialisation, and resolve what depends on the kind of task."""
@@ -101,6 +112,7 @@ class GradientLearner(Trainable[Adapted]):
         generator = Address.of(self.card.name, "init", seed).torch_generator()
         weights = self.network.init(generator)
         self.names = tuple(weights)
+        self.fuse(False)
         self.hold(self.meta_parameters(weights, generator), device, self.meta_lr)
 
     def network_for(self, info: TaskInfo) -> Network:
@@ -114,7 +126,7 @@ class GradientLearner(Trainable[Adapted]):
             normalised=self.normalised,
             std=self.std if info.kind == "regression" else None,
         )
-        return Network(backbone, info, std=self.std)
+        return Network(backbone, info, std=self.std if info.kind == "regression" else HEAD_STD)
 
     def meta_parameters(
         self, weights: dict[str, Tensor], generator: torch.Generator
@@ -136,14 +148,19 @@ class GradientLearner(Trainable[Adapted]):
         """One inner step: gradient descent."""
         return {k: p - self.lr * gradients[k] for k, p in fast.items()}
 
+    @property
+    def second_order(self) -> bool:
+        """Whether the meta-gradient has a part through the inner gradients."""
+        return True
+
     def slope(self, meta: Parameters, fast: Parameters, support: Items) -> dict[str, Tensor]:
         """The gradient of the support loss in the parameters that a task changes."""
 
         def loss(fast: Parameters) -> Tensor:
             return self.network.loss({**meta, **fast}, *support)[0]
 
-        gradients: dict[str, Tensor] = grad(loss)(fast)
-        return gradients
+        way = recorded if self.loops and not self.fused else transformed
+        return way(loss, fast, second_order=self.second_order)
 
     def trajectory(
         self, meta: Parameters, support: Items, steps: int
@@ -152,7 +169,7 @@ class GradientLearner(Trainable[Adapted]):
         fast = self.start(meta, support)
         yield fast
         for step in range(steps):
-            fast = self.updated(meta, fast, self.slope(meta, fast, support), step)
+            fast = self.updated(meta, fast, self.inner(meta, fast, support), step)
             yield fast
 
     def inner_loop(self, meta: Parameters, support: Items, steps: int) -> dict[str, Tensor]:
@@ -175,26 +192,49 @@ class GradientLearner(Trainable[Adapted]):
     def task_loss(self, meta: Parameters, support: Items, query: Items) -> Tensor:
         """The meta-loss of one task: its query loss after the inner loop."""
         fast = self.inner_loop(meta, support, self.inner_steps)
-        return self.query_loss(meta, fast, support, query)
+        return self.outer(meta, fast, support, query)
 
     def task_gradient(
         self, meta: Parameters, support: Items, query: Items
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Gradient of one task's meta-loss in everything that is meta-learned, and the loss."""
-        gradient: Callable[..., Any] = grad_and_value(self.task_loss)
-        found: tuple[dict[str, Tensor], Tensor] = gradient(meta, support, query)
-        return found
+        if not self.loops:
+            gradient: Callable[..., Any] = grad_and_value(self.task_loss)
+            found: tuple[dict[str, Tensor], Tensor] = gradient(meta, support, query)
+            return found
+        leaves = {k: p.detach().requires_grad_() for k, p in meta.items()}
+        with torch.enable_grad():
+            loss = self.task_loss(leaves, support, query)
+            parts = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+        return dict(zip(leaves, parts, strict=True)), loss.detach()
 
     def meta_gradient(
         self, meta: Parameters, episodes: Episodes
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Mean gradient and mean loss over the tasks."""
+        found: tuple[dict[str, Tensor], Tensor] = self.over_tasks(
+            meta, support_of(episodes.support), query_of(episodes)
+        )
+        return found
+
+    def batch_gradient(
+        self, meta: Parameters, support: Items, query: Items
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The same of a batch of support and query sets."""
 
         def one(support: Items, query: Items) -> tuple[dict[str, Tensor], Tensor]:
             return self.task_gradient(meta, support, query)
 
-        gradients, losses = self.lift(one)(support_of(episodes.support), query_of(episodes))
+        gradients, losses = self.lift(one)(support, query)
         return {k: g.mean(0) for k, g in gradients.items()}, losses.mean()
+
+    def fuse(self, fused: bool) -> None:
+        """Run the meta-step as it is, or compiled: whole if lifted, in two parts if in a loop."""
+        self.fused = fused
+        lifted, parts = fused and not self.loops, fused and self.loops
+        self.inner = Fused(self.slope) if parts else self.slope
+        self.outer = Fused(self.query_loss) if parts else self.query_loss
+        self.over_tasks = Fused(self.batch_gradient) if lifted else self.batch_gradient
 
     def lift(self, one: Callable[..., Any]) -> Callable[..., Any]:
         """A function of one task as a function of a batch of them."""
@@ -202,6 +242,9 @@ class GradientLearner(Trainable[Adapted]):
 
     def meta_fit(self, tasks: TaskStream, seed: int) -> Iterator[StepLog]:
         """One step of the outer optimiser a meta-batch."""
+        fixed = all(isinstance(count, int) for count in (self.info.shape.way, self.info.shape.shot))
+        long = tasks.planned_steps(self.batch) >= FUSE_FROM
+        self.fuse(fixed and long if self.fused_training is None else self.fused_training)
         while True:
             self.schedule(tasks)
             gradients, loss = self.meta_gradient(self.frozen, tasks.next(self.batch))
@@ -218,7 +261,8 @@ class GradientLearner(Trainable[Adapted]):
             fast = self.inner_loop(meta, support, self.steps_at_test)
             return fast, self.statistics(meta, fast, support)
 
-        own, statistics = self.lift(one)(support_of(support))
+        with torch.no_grad():
+            own, statistics = self.lift(one)(support_of(support))
         return Adapted(meta, own, statistics, support.way)
 
     def predict(self, state: Adapted, query: Query) -> Prediction:
@@ -228,7 +272,8 @@ class GradientLearner(Trainable[Adapted]):
             given = None if self.card.transductive else statistics
             return self.network.forward({**state.common, **own}, x, given, mask)[0]
 
-        output = self.lift(one)(state.own, state.statistics, query.x, query.mask)
+        with torch.no_grad():
+            output = self.lift(one)(state.own, state.statistics, query.x, query.mask)
         if self.info.kind == "classification":
             output = mask_absent_classes(output, state.way)
         return Prediction(output)

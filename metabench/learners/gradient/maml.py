@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
-from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS, LearnerCard
-from metabench.learners.gradient.base import GradientLearner, Items
+from metabench.learners.gradient.base import GradientLearner
 
 
 @LEARNERS.register("maml")
@@ -46,10 +43,10 @@ class Fomaml(Maml):
 
     card = replace(Maml.card, name="fomaml")
 
-    def slope(self, meta: Parameters, fast: Parameters, support: Items) -> dict[str, Tensor]:
-        """The inner gradient, without a derivative of its own."""
-        gradients = super().slope(meta, fast, support)
-        return {k: g.detach() for k, g in gradients.items()}
+    @property
+    def second_order(self) -> bool:
+        """Inner gradients are constants."""
+        return False
 
 
 @LEARNERS.register("fomaml-transductive")

@@ -55,7 +55,7 @@ class MamlPlusPlus(GradientLearner):
         """Start with uniform step weights, in first order."""
         super().setup(info, seed, device)
         self.steps_at_test = self.eval_steps or self.inner_steps
-        self.weights = step_weights(self.inner_steps, 0.0)
+        self.weights = step_weights(self.inner_steps, 0.0).to(device)
         self.first_order = self.first_order_share > 0
 
     def meta_parameters(
@@ -85,10 +85,10 @@ class MamlPlusPlus(GradientLearner):
         at = min(step, self.inner_steps)
         return {k: meta[f"steps.{k}"][at] for k in self.names if not self.adapts(k)}
 
-    def slope(self, meta: Parameters, fast: Parameters, support: Items) -> dict[str, Tensor]:
-        """The inner gradient; a constant while training is first order."""
-        gradients = super().slope(meta, fast, support)
-        return {k: g.detach() for k, g in gradients.items()} if self.first_order else gradients
+    @property
+    def second_order(self) -> bool:
+        """Not in the first part of the training."""
+        return not self.first_order
 
     def updated(
         self, meta: Parameters, fast: Parameters, gradients: Parameters, step: int
@@ -104,27 +104,23 @@ class MamlPlusPlus(GradientLearner):
         """Query losses after each inner step, weighted."""
         trajectory: Iterator[dict[str, Tensor]] = self.trajectory(meta, support, self.inner_steps)
         next(trajectory)
-        losses = [
-            weight * self.query_loss(meta, fast, support, query)
-            for weight, fast in zip(self.weights, trajectory, strict=True)
-            if weight > 0
-        ]
-        return torch.stack(losses).sum()
+        losses = [self.outer(meta, fast, support, query) for fast in trajectory]
+        return torch.stack(losses) @ self.weights
 
     def schedule(self, tasks: TaskStream) -> None:
         """Anneal step weights, order and meta-rate over the planned steps."""
         done = tasks.step / tasks.planned_steps(self.batch)
         progress = done / self.multi_step_share if self.multi_step_share else 1.0
-        self.weights = step_weights(self.inner_steps, progress)
+        self.weights = step_weights(self.inner_steps, progress).to(self.weights)
         self.first_order = done < self.first_order_share
         self.set_rate(LEAST_RATE + (self.meta_lr - LEAST_RATE) * (1 + math.cos(math.pi * done)) / 2)
 
 
-def step_weights(steps: int, progress: float) -> list[float]:
-    """Weights of the losses after each step, from uniform (progress 0) to the last one (1)."""
+def step_weights(steps: int, progress: float) -> Tensor:
+    """Weights [steps] of the losses after each step, from uniform (progress 0) to the last (1)."""
     least = LEAST_WEIGHT / steps
     early = max((1 - min(progress, 1.0)) / steps, least)
-    return [early] * (steps - 1) + [1 - early * (steps - 1)]
+    return torch.tensor([early] * (steps - 1) + [1 - early * (steps - 1)])
 
 
 def stem(name: str) -> str:
