@@ -18,8 +18,8 @@ from metabench.learners.contract import (
     TaskStream,
 )
 from metabench.learners.controls import narrow_bayes
-from metabench.learners.gradient import anil, maml, maml_pp, meta_sgd, protomaml
-from metabench.learners.memory import mann
+from metabench.learners.gradient import anil, maml, maml_pp, meta_sgd, protomaml, reptile
+from metabench.learners.memory import lstm, mann, ntm
 from metabench.learners.metric import (
     matchingnet,
     matchingnet_fce,
@@ -42,6 +42,7 @@ __all__ = [
     "baseline_plus_plus",
     "finetune",
     "logistic",
+    "lstm",
     "maml",
     "maml_pp",
     "mann",
@@ -50,11 +51,13 @@ __all__ = [
     "meta_sgd",
     "narrow_bayes",
     "nearest_neighbour",
+    "ntm",
     "protomaml",
     "protonet",
     "protonet_transductive",
     "r2d2",
     "relationnet",
+    "reptile",
     "ridge",
     "scratch",
     "simple_cnaps",
