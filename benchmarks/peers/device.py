@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from maml_steps import our_step
 from pydantic import BaseModel, ConfigDict
-from subjects import DrawnPool, Tasks, has_option, learner
+from subjects import DrawnPool, Tasks, learner, variants
 from timing import Settings, Step, seconds
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -71,9 +71,9 @@ def peaks(device: torch.device) -> tuple[float, float]:
 def sweep(settings: Settings) -> Iterator[Use]:
     """W1 and W2 with 1, 4, ..., tasks a batch, until the memory is full."""
     cases: list[tuple[str, TaskDistribution, Shape, dict[str, Any]]] = [
-        ("W1 MAML, sinusoid", Sinusoid(), Shape(shot=10, query=10), {}),
+        ("W1 sinusoid", Sinusoid(), Shape(shot=10, query=10), {}),
         (
-            "W2 MAML, Conv-4-64",
+            "W2 Conv-4-64",
             DrawnPool(),
             Shape(way=5, shot=1, query=15),
             {"strided": False, "inner_steps": 5},
@@ -82,13 +82,11 @@ def sweep(settings: Settings) -> Iterator[Use]:
     top = peaks(settings.device)
     for work, distribution, shape, options in cases:
         tasks = Tasks(distribution, shape, settings.device)
-        variants = [{}, {"compile": True}] if has_option("maml", "compile") else [{}]
-        for variant in variants:
+        for label, variant in variants("maml").items():
             count = 1
             while count <= LARGEST[settings.device.type]:
-                label = work + (", compiled" if variant else "")
                 try:
-                    yield use(label, tasks, {**options, **variant}, count, top)
+                    yield use(f"{work}, {label}", tasks, {**options, **variant}, count, top)
                 except torch.OutOfMemoryError:
                     break
                 count *= 4
@@ -98,8 +96,9 @@ def use(
     work: str, tasks: Tasks, options: dict[str, Any], count: int, top: tuple[float, float]
 ) -> Use:
     """One line of the sweep."""
-    eager = {k: v for k, v in options.items() if k != "compile"}
     batches = tasks.batches(count, 1)
+    # Only eager operations can be counted.
+    eager = {**options, **next(iter(variants("maml").values()))}
     counted = our_step(learner("maml", tasks, meta_batch=count, **eager), tasks, batches)
     # Each by itself: under the FLOP counter some operations are broken up into others.
     with _Traffic() as traffic:

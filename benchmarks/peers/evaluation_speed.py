@@ -9,6 +9,7 @@ first-order, which at meta-test gives the same predictions for less work.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import cycle
 from typing import Any
 
@@ -23,6 +24,7 @@ from subjects import (
     float64,
     learner,
     to_double,
+    variants,
     with_weights_of,
 )
 from timing import Row, Settings, Side, Step, compare, largest_difference
@@ -116,7 +118,14 @@ def rows(settings: Settings) -> Iterator[Row]:
     for library, make in PROTONET.items():
         yield measured(shape, work, library, make, "protonet", options, settings)
     shape = Shape(way=5, shot=1, query=QUERY)
-    options = {"strided": False, "inner_lr": RATE, "eval_steps": STEPS, "meta_batch": 4}
+    (_, options), *_ = variants("maml-transductive").items()
+    options = {
+        **options,
+        "strided": False,
+        "inner_lr": RATE,
+        "eval_steps": STEPS,
+        "meta_batch": 4,
+    }
     work = f"evaluation, MAML, Conv-4-64, 5-way 1-shot, 15 queries, {STEPS} steps"
     for library, make in MAML.items():
         yield measured(shape, work, library, make, "maml-transductive", options, settings)
@@ -163,7 +172,7 @@ def measured(
         agreement="class scores",
     )
     mine = Side("metabench", ours, size)
-    used = Settings(settings.device, settings.threads, rounds, settings.episodes)
+    used = replace(settings, rounds=rounds, all_rounds=True)
     if peer(library) is None:
         return compare(row, None, mine, used)
     subject = trained(name, tasks, options)

@@ -12,7 +12,7 @@ from typing import Any
 
 from libraries import peer
 from maml_steps import gradient_difference, learn2learn_step, our_step
-from subjects import DrawnPool, Tasks, conv4, has_option, learner, with_weights_of
+from subjects import DrawnPool, Tasks, conv4, learner, variants, with_weights_of
 from timing import Row, Settings, Side, Step, compare
 
 from metabench.tasks import Shape
@@ -22,18 +22,20 @@ OPTIONS: dict[str, Any] = {"meta_batch": TASKS, "inner_steps": STEPS, "inner_lr"
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """Pooled and strided Conv-4; ours as it is by default, and compiled if it can be."""
+    """Pooled and strided Conv-4; ours as it is, and, pooled, compiled."""
     tasks = Tasks(DrawnPool(), Shape(way=WAY, shot=1, query=15), settings.device)
-    yield measured(tasks, "maml-transductive", {"strided": False}, settings)
-    yield measured(tasks, "maml", {"strided": False}, settings)
-    yield measured(tasks, "maml-transductive", {"strided": True}, settings)
-    if has_option("maml", "compile"):
-        options = {"strided": False, "compile": True}
-        yield measured(tasks, "maml-transductive", options, settings)
+    pooled: dict[str, Any] = {"strided": False}
+    for label, options in variants("maml-transductive").items():
+        yield measured(tasks, label, {**pooled, **options}, settings)
+    (label, options), *_ = variants("maml").items()
+    yield measured(tasks, label, {**pooled, **options}, settings)
+    (label, options), *_ = variants("maml-transductive").items()
+    yield measured(tasks, label, {"strided": True, **options}, settings)
 
 
-def measured(tasks: Tasks, name: str, options: dict[str, Any], settings: Settings) -> Row:
+def measured(tasks: Tasks, label: str, options: dict[str, Any], settings: Settings) -> Row:
     """One row."""
+    name, _, _ = label.partition(",")
     options = {**OPTIONS, **options}
     strided = bool(options["strided"])
 
@@ -50,7 +52,7 @@ def measured(tasks: Tasks, name: str, options: dict[str, Any], settings: Setting
         work=f"MAML, Conv-4-64 with {halving}, 28x28, 5-way 1-shot, {STEPS} inner steps, "
         f"{TASKS} tasks, second order",
         peer="learn2learn",
-        ours=name + (", compiled" if options.get("compile") else ""),
+        ours=label,
         agreement="meta-gradient",
     )
     mine = Side("metabench", ours, TASKS)

@@ -7,7 +7,7 @@ from typing import Any
 
 from libraries import peer
 from maml_steps import STEPS, gradient_difference, our_step
-from subjects import Tasks, has_option, learner, mlp, with_weights_of
+from subjects import Tasks, learner, mlp, variants, with_weights_of
 from timing import Row, Settings, Side, Step, compare
 
 from metabench.tasks import Shape
@@ -17,17 +17,16 @@ TASKS = 25
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    """Against learn2learn and higher; ours as it is by default, and compiled if it can be."""
+    """Against learn2learn and higher; ours as it is, and compiled."""
     tasks = Tasks(Sinusoid(), Shape(shot=10, query=10), settings.device)
-    variants: list[dict[str, Any]] = [{}]
-    if has_option("maml", "compile"):
-        variants.append({"compile": True})
-    for options in variants:
+    for label, options in variants("maml").items():
         for library in STEPS:
-            yield measured(tasks, library, options, settings)
+            yield measured(tasks, library, label, options, settings)
 
 
-def measured(tasks: Tasks, library: str, options: dict[str, Any], settings: Settings) -> Row:
+def measured(
+    tasks: Tasks, library: str, label: str, options: dict[str, Any], settings: Settings
+) -> Row:
     """One row."""
     options = {"meta_batch": TASKS, **options}
 
@@ -43,7 +42,7 @@ def measured(tasks: Tasks, library: str, options: dict[str, Any], settings: Sett
         workload="W1",
         work=f"MAML, sinusoid: MLP 40-40, 10-shot, 1 inner step, {TASKS} tasks, second order",
         peer=library,
-        ours="maml" + (", compiled" if options.get("compile") else ""),
+        ours=label,
         agreement="meta-gradient",
     )
     mine = Side("metabench", ours, TASKS)

@@ -7,11 +7,12 @@ evaluates so many episodes in a process of its own and prints its peak memory in
 
 from __future__ import annotations
 
-import resource
 import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -84,7 +85,7 @@ def sampling_shares(settings: Settings) -> Iterator[Share]:
         # Episodes are drawn in blocks of 64: enough calls for the cost of a block to be shared.
         calls = max(16, 256 // batch)
         stream.next(batch)
-        drawing = seconds(lambda: stream.next(batch), settings.device, calls)
+        drawing = seconds(partial(stream.next, batch), settings.device, calls)
         step = our_step(subject, tasks, tasks.batches(batch))
         step()
         training = statistics.median(seconds(step, settings.device) for _ in range(5))
@@ -115,7 +116,7 @@ def _task(name: str) -> tuple[TaskDistribution, Shape]:
 
 
 def peak_memory(name: str, episodes: int) -> float:
-    """MiB that this process has used at most after evaluating so many."""
+    """MiB that this process has used at most after evaluating so many (Linux)."""
     torch.set_num_threads(1)
     distribution, shape = _task(name)
     tasks = Tasks(distribution, shape, torch.device("cpu"))
@@ -125,7 +126,9 @@ def peak_memory(name: str, episodes: int) -> float:
     metric = "accuracy" if distribution.kind == "classification" else "mse"
     point = Point("in distribution", 0, distribution, shape)
     evaluate(LearnerPredictor(subject, tasks.device), (point,), ADDRESS, episodes, metric)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not getrusage, whose peak a process inherits from the one that started it.
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from metabench.tasks.pool import ClassPool, PoolDistribution
 
 CLASSES, ITEMS, SIDE = 964, 20, 28
 """As many images as Omniglot's background set has, and as large."""
+COMPILED = "fused_training"
+"""The hyper-parameter that says whether a meta-step is compiled."""
 ADDRESS = Address.of("benchmarks", "peers")
 
 
@@ -125,10 +127,12 @@ def learner(name: str, tasks: Tasks, **options: Any) -> Trainable[Any]:
     return made
 
 
-def has_option(name: str, option: str) -> bool:
-    """Whether a learner has that hyper-parameter."""
+def variants(name: str) -> dict[str, dict[str, Any]]:
+    """A learner's meta-step as it is and, if it can be, compiled: label -> options."""
     kind: Any = LEARNERS.get(name)
-    return option in {f.name for f in fields(kind)}
+    if COMPILED not in {f.name for f in fields(kind)}:
+        return {name: {}}
+    return {name: {COMPILED: False}, f"{name}, compiled": {COMPILED: True}}
 
 
 def to_double(subject: Trainable[Any]) -> None:

@@ -16,6 +16,10 @@ from pydantic import BaseModel, ConfigDict
 
 SHORTEST = 0.05
 """Seconds that one timed sample lasts at least: the step is repeated until it does."""
+LONGEST = 12.0
+"""Seconds that a row's rounds last in all, where fewer rounds suffice."""
+FEWEST = 3
+"""Rounds at least."""
 BUSY = 0.2
 """Share of a core above which another process counts as busy."""
 SAME = 1e-7
@@ -34,6 +38,8 @@ class Settings:
     threads: tuple[int, ...] = (1,)
     rounds: int = 9
     episodes: int = 1000
+    all_rounds: bool = False
+    """Whether a slow row takes all its rounds."""
 
 
 @dataclass(frozen=True)
@@ -81,18 +87,22 @@ class Row(BaseModel):
 def compare(row: Row, peer: Side | None, ours: Side, settings: Settings) -> Row:
     """The row with rates and ratio filled in; only our rate where there is no peer."""
     contenders: list[tuple[Side, int, Step, int, float]] = []
+    a_round = 0.0
     for side in ([] if peer is None else [peer]) + [ours]:
         for threads in settings.threads:
             torch.set_num_threads(threads)
             step = side.make()
             first = seconds(step, settings.device)
-            step()
             warm = seconds(step, settings.device)
             repeats = max(1, math.ceil(SHORTEST / warm))
+            a_round += warm * repeats
             contenders.append((side, threads, step, repeats, first))
 
+    rounds = settings.rounds
+    if not settings.all_rounds:
+        rounds = min(rounds, max(FEWEST, round(LONGEST / a_round)))
     times: list[list[float]] = [[] for _ in contenders]
-    for _ in range(settings.rounds):
+    for _ in range(rounds):
         for (_, threads, step, repeats, _), samples in zip(contenders, times, strict=True):
             torch.set_num_threads(threads)
             samples.append(seconds(step, settings.device, repeats))
@@ -107,7 +117,7 @@ def compare(row: Row, peer: Side | None, ours: Side, settings: Settings) -> Row:
         update={
             "our_rate": ours.work / statistics.median(times[mine]),
             "first_call": contenders[mine][4],
-            "rounds": settings.rounds,
+            "rounds": rounds,
         }
     )
     if peer is None:
