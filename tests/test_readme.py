@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import metabench
+from metabench.learners import LEARNERS
+from metabench.learners.build import find_learner, parameter_model
 from metabench.statistics import t_interval
 from metabench.suite import Suite, load_suite
 
@@ -30,6 +32,20 @@ def test_the_learner_of_the_readme_keeps_the_contract() -> None:
     exec(code, space)
     report = metabench.check(space["Centroid"], "cpu")  # type: ignore[arg-type]
     assert report.passed, "\n".join(report.lines())
+
+
+def test_a_newcomer_adds_a_learner_in_under_forty_lines(tmp_path: Path) -> None:
+    code = block(CONTRIBUTING, "python", "class Projection")
+    assert sum(bool(line.strip()) and "import " not in line for line in code.splitlines()) < 40
+    path = tmp_path / "projection.py"
+    path.write_text(code)
+    try:
+        learner = find_learner(f"{path}:Projection")
+        report = metabench.check(learner, "cpu")
+        assert report.passed, "\n".join(report.lines())
+        assert list(parameter_model(learner).model_fields) == ["size"]
+    finally:
+        LEARNERS._items.pop("projection", None)
 
 
 def test_the_suite_of_the_guide_is_valid(tmp_path: Path) -> None:

@@ -89,6 +89,21 @@ def test_everything_installed_is_listed(what: str, names: list[str]) -> None:
     assert [n for n in names if n not in listed] == []
 
 
+def test_a_learner_is_listed_with_what_every_hyper_parameter_means() -> None:
+    listed = metabench("list", "learners", "maml", COLUMNS="200").stdout
+    wanted = [
+        "Finn, Abbeel, Levine 2017",
+        "inner_lr",
+        "float | None",
+        "> 0",
+        "inner rate; None: 0.01",
+    ]
+    assert [w for w in wanted if w not in listed] == []
+    wrong = metabench("list", "suites", "maml")
+    assert wrong.returncode == 2
+    assert "only learners are listed by name" in wrong.stderr
+
+
 def test_a_check_says_pass_or_what_broke() -> None:
     good = metabench("check", "nearest-neighbour")
     assert good.returncode == 0

@@ -24,7 +24,7 @@ LEAST_WEIGHT = 0.03
 @LEARNERS.register("maml++")
 @dataclass(eq=False)
 class MamlPlusPlus(GradientLearner):
-    """MAML with the paper's changes, all of section 4 that concern a inductive learner.
+    """MAML with the paper's changes, all of section 4 that concern an inductive learner.
 
     The query loss is taken after every inner step, with weights that move to the last step
     (multi-step loss); every step and layer has a learned inner rate (LSLR); scale and shift of the
