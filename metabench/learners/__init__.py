@@ -18,7 +18,7 @@ from metabench.learners.contract import (
     TaskStream,
 )
 from metabench.learners.controls import narrow_bayes
-from metabench.learners.gradient import anil, maml, maml_pp, meta_sgd, protomaml, reptile
+from metabench.learners.gradient import anil, imaml, maml, maml_pp, meta_sgd, protomaml, reptile
 from metabench.learners.memory import lstm, mann, ntm
 from metabench.learners.metric import (
     matchingnet,
@@ -41,6 +41,7 @@ __all__ = [
     "anil",
     "baseline_plus_plus",
     "finetune",
+    "imaml",
     "logistic",
     "lstm",
     "maml",
