@@ -35,10 +35,10 @@ def test_a_step_equals_the_papers_equations_written_out(learner: Mann) -> None:
     p = {k: v.double().numpy() for k, v in learner.frozen.items()}
     hidden, cell = rng.normal(size=7), rng.normal(size=7)
     slots, usage = rng.normal(size=(5, 4)), rng.random(5)
-    read = rng.dirichlet(np.ones(5), size=2)
+    read, found = rng.dirichlet(np.ones(5), size=2), rng.normal(size=8)
     label, x = np.array([0.0, 1.0, 0.0]), rng.normal(size=6)
 
-    known = np.concatenate([label, (read @ slots).ravel(), hidden])
+    known = np.concatenate([label, found, hidden])
     gates = p["inputs.weight"] @ x + p["inputs.bias"] + p["known.weight"] @ known + p["known.bias"]
     i, f, o, g = np.split(gates, 4)
     new_cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(g)
@@ -53,7 +53,8 @@ def test_a_step_equals_the_papers_equations_written_out(learner: Mann) -> None:
             ]
         )
         new_read[head] = np.exp(k) / np.exp(k).sum()
-    out = p["output.weight"] @ np.concatenate([new_hidden, (new_read @ slots).ravel()])
+    new_found = (new_read @ slots).ravel()
+    out = p["output.weight"] @ np.concatenate([new_hidden, new_found])
     out += p["output.bias"]
     alpha = sigmoid(p["blend.weight"] @ new_hidden + p["blend.bias"])
     least = np.zeros(5)
@@ -73,6 +74,7 @@ def test_a_step_equals_the_papers_equations_written_out(learner: Mann) -> None:
         tensor(cell),
         tensor(slots),
         tensor(read),
+        tensor(found),
         tensor(usage),
         label=tensor(label),
         way=torch.tensor([3]),
@@ -83,6 +85,7 @@ def test_a_step_equals_the_papers_equations_written_out(learner: Mann) -> None:
         (after.hidden, new_hidden),
         (after.slots, new_slots),
         (after.read, new_read),
+        (after.found, new_found),
         (after.usage, new_usage),
     ):
         np.testing.assert_allclose(got[0].numpy(), expected, atol=1e-9)

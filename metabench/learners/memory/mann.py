@@ -20,12 +20,14 @@ from metabench.learners.memory.sequence import Carried, SequenceLearner
 
 @dataclass(frozen=True)
 class Memory(Carried):
-    """hidden, cell [N, H]; slots [N, M, C]; read [N, R, M], the last read weights; usage [N, M]."""
+    """hidden, cell [N, H]; slots [N, M, C]; usage [N, M]; read [N, R, M] and found [N, R * C], the
+    last read weights and what they read."""
 
     hidden: Tensor
     cell: Tensor
     slots: Tensor
     read: Tensor
+    found: Tensor
     usage: Tensor
 
 
@@ -78,6 +80,7 @@ class Mann(SequenceLearner[Memory]):
             cell=zeros(self.controller),
             slots=zeros(self.slots, self.width) + 1e-6,
             read=zeros(self.reads, self.slots),
+            found=zeros(self.reads * self.width),
             # Slots start equally unused; a ramp makes their order the same on every device.
             usage=zeros(self.slots) + 1e-6 * torch.arange(self.slots, device=device),
             label=zeros(self.label_size),
@@ -90,38 +93,43 @@ class Mann(SequenceLearner[Memory]):
 
     def control(self, p: Parameters, m: Memory) -> Tensor:
         """The part of the gates that is known before the input: [N, 4 H]."""
-        known = torch.cat([m.label, (m.read @ m.slots).flatten(1), m.hidden], dim=1)
+        known = torch.cat([m.label, m.found, m.hidden], dim=1)
         return F.linear(known, p["known.weight"], p["known.bias"])
 
     def recall(self, p: Parameters, hidden: Tensor, slots: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Keys [N, n * R, C], read weights [N, n * R, M], outputs [N, n, L] of hidden [N, n, H].
+        """Keys [N, n * R, C], read weights [N, n * R, M], what is read [N, n, R * C] for hidden
+        [N, n, H].
 
         Equations 2 to 4 of the paper; no key strength.
         """
         keys = F.linear(hidden, p["keys.weight"], p["keys.bias"]).tanh()
         keys = keys.unflatten(-1, (self.reads, self.width)).flatten(1, 2)
         read = cosine(keys, slots).softmax(dim=-1)
-        found = (read @ slots).unflatten(1, (-1, self.reads)).flatten(2)
-        output = F.linear(torch.cat([hidden, found], -1), p["output.weight"], p["output.bias"])
-        return keys, read, output
+        return keys, read, (read @ slots).unflatten(1, (-1, self.reads)).flatten(2)
+
+    def output(self, p: Parameters, hidden: Tensor, found: Tensor) -> Tensor:
+        """[..., L] from hidden [..., H] and what was read [..., R * C]."""
+        return F.linear(torch.cat([hidden, found], -1), p["output.weight"], p["output.bias"])
 
     def step(self, p: Parameters, state: Memory, drive: Tensor) -> tuple[Tensor, Memory]:
         """Read, then write."""
         m = state
         hidden, cell = lstm(drive + self.control(p, m), m.cell)
-        keys, read, output = self.recall(p, hidden[:, None], m.slots)
+        keys, read, found = self.recall(p, hidden[:, None], m.slots)
+        found = found.squeeze(1)
         blend = F.linear(hidden, p["blend.weight"], p["blend.bias"]).sigmoid()[..., None]
         least = least_used(m.usage, self.reads)  # equation 6
         write = blend * m.read + (1 - blend) * least[:, None]  # equation 7
-        slots = m.slots * (1 - least)[..., None] + write.mT @ keys  # equation 8
+        kept = m.slots * (1 - least)[..., None]
+        slots = kept.baddbmm(write.mT, keys)  # equation 8
         usage = self.decay * m.usage + (read + write).detach().sum(1)  # equation 5
-        after = Memory(hidden, cell, slots, read, usage, label=m.label, way=m.way)
-        return output.squeeze(1), after
+        after = Memory(hidden, cell, slots, read, found, usage, label=m.label, way=m.way)
+        return self.output(p, hidden, found), after
 
     def peek(self, p: Parameters, state: Memory, drive: Tensor) -> Tensor:
         """Read only."""
         hidden, _ = lstm(drive + self.control(p, state)[:, None], state.cell[:, None])
-        return self.recall(p, hidden, state.slots)[2]
+        return self.output(p, hidden, self.recall(p, hidden, state.slots)[2])
 
 
 def least_used(usage: Tensor, count: int) -> Tensor:

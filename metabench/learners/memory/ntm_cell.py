@@ -161,5 +161,6 @@ def written(slots: Tensor, weights: Tensor, erase: Tensor, add: Tensor) -> Tenso
 
     weights [N, W, M]; erase and add [N, W, C].
     """
-    kept = (1 - weights[..., None] * erase[:, :, None]).prod(dim=1)
-    return slots * kept + weights.mT @ add
+    for weight, gone in zip(weights.unbind(1), erase.unbind(1), strict=True):
+        slots = slots * (1 - weight[..., None] * gone[:, None])
+    return slots.baddbmm(weights.mT, add)
