@@ -17,12 +17,13 @@ from metabench.learners.backbones import (
     Statistics,
     backbone_for,
     dense,
+    follow,
+    running_buffers,
+    running_statistics,
 )
 from metabench.learners.contract import State, StepLog, TaskInfo, TaskStream
 from metabench.learners.trainable import Trainable
 from metabench.rng import Address
-
-MOMENTUM = 0.1
 
 
 @dataclass(eq=False)
@@ -51,16 +52,11 @@ class Supervised(Trainable[State]):
             (self.hidden, self.hidden),
             name=self.backbone,
             normalised=True,
+            fused=True,
         )
         parameters = self.embedding.init(self.generator("init"))
         _, statistics = self.embedding(parameters, torch.zeros(1, *info.input_shape))
-        buffers: dict[str, Tensor] = {}
-        for i, (mean, variance) in enumerate(statistics):
-            buffers |= {
-                f"mean{i}": torch.zeros_like(mean),
-                f"variance{i}": torch.ones_like(variance),
-            }
-        self.hold(parameters, device, self.lr, buffers)
+        self.hold(parameters, device, self.lr, running_buffers(statistics))
 
     def generator(self, name: str) -> torch.Generator:
         """The seed's generator of that name."""
@@ -92,16 +88,12 @@ class Supervised(Trainable[State]):
 
     def follow(self, z: Tensor, used: Statistics) -> None:
         """Running averages follow a batch of features z [n, F] and the statistics used."""
-        for i, (mean, variance) in enumerate(used):
-            self.buffers[f"mean{i}"].lerp_(mean.detach(), MOMENTUM)
-            self.buffers[f"variance{i}"].lerp_(variance.detach(), MOMENTUM)
+        follow(self.buffers, used)
 
     @property
     def running(self) -> Statistics:
         """The running averages of the normalisation statistics."""
-        b = self.buffers
-        layers = sum(name.startswith("variance") for name in b)
-        return tuple((b[f"mean{i}"], b[f"variance{i}"]) for i in range(layers))
+        return running_statistics(self.buffers)
 
     def embed(self, x: Tensor) -> Tensor:
         """Frozen features [T, n, F] of inputs [T, n, *X]."""

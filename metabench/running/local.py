@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from metabench.records import Record
+from metabench.running.allocator import keep_freed_memory
 from metabench.running.cell import Event, Settings, new_record, one_thread, run_cell
 from metabench.running.plan import Cell
 from metabench.store import Store
@@ -146,6 +147,7 @@ def _work(cell: Cell, out: str, settings: Settings, events: Any) -> None:
     """The body of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; it kills on Ctrl-C
     _end_with_parent()
+    keep_freed_memory()
     events.cancel_join_thread()  # progress may be lost; a crashed neighbour must not hold us up
     if settings.data_root is not None:
         set_data_root(settings.data_root)

@@ -20,7 +20,8 @@ class Conv4:
 
     Each block halves the image: by max pooling, or by a stride of 2 (``strided``, as in the
     Omniglot network of Finn et al. 2017); only the first ``halvings`` do, where features are
-    wanted as a map (two, in the relation network of Sung et al. 2018).
+    wanted as a map (two, in the relation network of Sung et al. 2018). ``fused``: see ``Norms``;
+    kernels, and so feature maps, then lie in memory with the channels last.
     """
 
     shape: tuple[int, int, int]
@@ -28,6 +29,7 @@ class Conv4:
     strided: bool = False
     normalised: bool = True
     halvings: int = BLOCKS
+    fused: bool = False
 
     @property
     def map(self) -> tuple[int, int, int]:
@@ -62,11 +64,14 @@ class Conv4:
         mask: Tensor | None = None,
     ) -> tuple[Tensor, Statistics]:
         """Features [N, filters * height * width]."""
-        norm = Norms(parameters, statistics, mask)
+        norm = Norms(parameters, statistics, mask, self.fused)
         for i in range(BLOCKS):
             halves = i < self.halvings
             stride = 2 if self.strided and halves else 1
-            x = F.conv2d(x, parameters[f"block{i}.kernel"], padding=1, stride=stride)
+            weight = parameters[f"block{i}.kernel"]
+            if self.fused:
+                weight = weight.contiguous(memory_format=torch.channels_last)
+            x = F.conv2d(x, weight, padding=1, stride=stride)
             if self.normalised:
                 x = norm(f"block{i}", x)
             else:

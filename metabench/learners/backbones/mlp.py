@@ -24,6 +24,7 @@ class MLP:
     hidden: tuple[int, ...]
     std: float | None = None
     normalised: bool = False
+    fused: bool = False
 
     @property
     def features(self) -> int:
@@ -50,7 +51,7 @@ class MLP:
     ) -> tuple[Tensor, Statistics]:
         """Features [N, hidden[-1]]."""
         x = x.flatten(1)
-        norm = Norms(parameters, statistics, mask)
+        norm = Norms(parameters, statistics, mask, self.fused)
         for i in range(len(self.hidden)):
             if self.normalised:
                 x = norm(f"layer{i}", F.linear(x, parameters[f"layer{i}.weight"]))

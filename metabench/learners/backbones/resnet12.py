@@ -20,12 +20,13 @@ class ResNet12:
 
     Leaky ReLU of slope 0.1, a 1x1 convolution on the shortcut, 2x2 max pooling after each block
     and global average pooling at the end. Without the DropBlock of that paper: nothing random
-    happens inside a backbone.
+    happens inside a backbone. ``fused``: see ``Conv4``.
     """
 
     shape: tuple[int, int, int]
     filters: int = 64
     normalised: bool = True
+    fused: bool = False
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -56,10 +57,12 @@ class ResNet12:
         mask: Tensor | None = None,
     ) -> tuple[Tensor, Statistics]:
         """Features [N, 10 * filters]."""
-        norm = Norms(parameters, statistics, mask)
+        norm = Norms(parameters, statistics, mask, self.fused)
 
         def layer(name: str, x: Tensor) -> Tensor:
             weight = parameters[f"{name}.kernel"]
+            if self.fused:
+                weight = weight.contiguous(memory_format=torch.channels_last)
             x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
             return (
                 norm(name, x) if self.normalised else affine(x, None, parameters[f"{name}.shift"])

@@ -22,6 +22,7 @@ class Maml(GradientLearner):
 
     card = LearnerCard(
         name="maml",
+        version="2",
         family="gradient",
         kinds=("classification", "regression"),
         citation="Finn, Abbeel, Levine 2017. Model-Agnostic Meta-Learning. ICML.",

@@ -18,13 +18,14 @@ from metabench.learners.backbones import (
     Parameters,
     Statistics,
     backbone_for,
+    follow,
+    running_buffers,
+    running_statistics,
 )
 from metabench.learners.contract import State, StepLog, TaskInfo, TaskStream
 from metabench.learners.network import ABSENT
 from metabench.learners.trainable import Trainable
 from metabench.rng import Address
-
-MOMENTUM = 0.1
 
 TrainWay = Annotated[
     int | None,
@@ -81,13 +82,7 @@ class MetricLearner(Trainable[State]):
         generator = Address.of(self.card.name, "init", seed).torch_generator()
         parameters = self.embedding.init(generator)
         parameters |= self.head(generator)
-        buffers: dict[str, Tensor] = {}
-        for i, (mean, variance) in enumerate(self.norms(parameters)):
-            buffers |= {
-                f"mean{i}": torch.zeros_like(mean),
-                f"variance{i}": torch.ones_like(variance),
-            }
-        self.hold(parameters, device, self.meta_lr, buffers)
+        self.hold(parameters, device, self.meta_lr, running_buffers(self.norms(parameters)))
 
     def make_embedding(self) -> Backbone:
         """The backbone that the options name."""
@@ -97,6 +92,7 @@ class MetricLearner(Trainable[State]):
             (self.hidden, self.hidden),
             name=self.backbone,
             normalised=self.normalised,
+            fused=True,
         )
 
     def head(self, generator: torch.Generator) -> dict[str, Tensor]:
@@ -118,8 +114,7 @@ class MetricLearner(Trainable[State]):
     @property
     def running(self) -> Statistics:
         """The running averages of the normalisation statistics."""
-        pairs = range(len(self.buffers) // 2)
-        return tuple((self.buffers[f"mean{i}"], self.buffers[f"variance{i}"]) for i in pairs)
+        return running_statistics(self.buffers)
 
     def embed(
         self,
@@ -179,9 +174,7 @@ class MetricLearner(Trainable[State]):
             if self.halve_every is not None:
                 self.set_rate(self.meta_lr * 0.5 ** (tasks.step // self.halve_every))
             loss, used = self.meta_loss(self.parameters, tasks.next(self.batch, **shape))
-            for i, (mean, variance) in enumerate(used):
-                self.buffers[f"mean{i}"].lerp_(mean.detach(), MOMENTUM)
-                self.buffers[f"variance{i}"].lerp_(variance.detach(), MOMENTUM)
+            follow(self.buffers, used)
             yield self.update(loss, clip=self.clip)
 
     def adapt(self, support: Support) -> State:

@@ -38,6 +38,7 @@ class ProtoNet(MetricLearner[Prototypes]):
 
     card = LearnerCard(
         name="protonet",
+        version="2",
         family="metric",
         kinds=("classification",),
         citation="Snell, Swersky, Zemel 2017. Prototypical Networks. NeurIPS.",

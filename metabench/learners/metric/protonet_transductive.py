@@ -57,12 +57,9 @@ class TransductiveProtoNet(MetricLearner[Support]):
         mask: Tensor | None = None,
     ) -> tuple[Tensor, Statistics]:
         """[T, n, *X] -> [T, n, F], each task by the statistics of its own items."""
-
-        def task(x: Tensor, mask: Tensor | None = None) -> Tensor:
-            return self.embedding(parameters, x, None, mask)[0]
-
-        z: Tensor = torch.func.vmap(task)(*([x] if mask is None else [x, mask]))
-        return z, ()
+        masks = [None] * len(x) if mask is None else mask
+        each = zip(x, masks, strict=True)
+        return torch.stack([self.embedding(parameters, one, None, m)[0] for one, m in each]), ()
 
     def forward(
         self, parameters: Parameters, support: Support, query: Query

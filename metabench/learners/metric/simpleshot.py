@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metabench.episodes import Prediction, Query, Support, mask_absent_classes
-from metabench.learners.backbones import Statistics
+from metabench.learners.backbones import MOMENTUM, Statistics
 from metabench.learners.contract import LEARNERS, LearnerCard, TaskInfo, TaskStream
 from metabench.learners.metric.protonet import Prototypes, prototypes, squared_distances
-from metabench.learners.supervised import MOMENTUM, Supervised
+from metabench.learners.supervised import Supervised
 
 MILESTONES = (45 / 90, 66 / 90)
 """Fractions of the training after which the paper divides the rate by 10."""
