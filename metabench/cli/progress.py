@@ -83,7 +83,7 @@ class ProgressWatcher(Watcher):
         self.printed: dict[str, float] = {}
         self.overall: TaskID | None = None
         self.done = self.total = 0
-        self.started_at: dict[tuple[str, str], tuple[float, int]] = {}
+        self.started_at: dict[tuple[str, str], tuple[float, int, int]] = {}
 
     def planned(self, cells: int, waiting: Sequence[Cell], workers: int) -> None:
         """Say how much there is to do."""
@@ -110,14 +110,17 @@ class ProgressWatcher(Watcher):
             return
         key = (event.cell, event.phase)
         now = time.monotonic()
-        began, first = self.started_at.setdefault(key, (now, event.done))
+        seen = self.started_at.setdefault(key, (now, event.done, event.tasks))
+        began, first, first_tasks = seen
         rate = (event.done - first) / (now - began) if now > began else 0.0
         left = f"{in_words((event.total - event.done) / rate)} left" if rate else ""
         if rate:
             self.time_left.phase_left[event.cell] = (event.total - event.done) / rate
         loss = "" if event.loss is None else f" loss {event.loss:.3f}"
         unit = "steps" if event.phase == "training" else "episodes"
-        speed = f"{rate:,.0f} {unit}/s" if rate else ""
+        speed = f"{rate:,.{0 if rate >= 10 else 1}f} {unit}/s" if rate else ""
+        if rate and event.tasks > first_tasks:
+            speed += f", {(event.tasks - first_tasks) / (now - began):,.0f} tasks/s"
         if self.bars:
             self.bars.update(
                 self.tasks[event.cell],

@@ -31,6 +31,8 @@ class Event:
     done: int
     total: int
     loss: float | None = None
+    tasks: int = 0
+    """Meta-training tasks drawn so far."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def run_cell(
     def on_step(step: int, loss: float) -> None:
         # A budget of tasks may end before the steps do: extrapolate from tasks a step so far.
         by_tasks = step * budget.tasks // max(1, stream.used.tasks)
-        report(Event(cell.id, "training", step, min(planned, by_tasks), loss))
+        tasks = stream.used.tasks
+        report(Event(cell.id, "training", step, min(planned, by_tasks), loss, tasks))
 
     def on_episodes(done: int, total: int) -> None:
         report(Event(cell.id, "evaluation", done, total))
