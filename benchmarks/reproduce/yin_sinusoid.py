@@ -94,7 +94,7 @@ TABLE = Table(
             beta=5.0,
             **GRADIENT,
         ),
-        job("cnp", "cnp", 30_000, meta_batch=1),
+        job("cnp", "cnp", 30_000, meta_batch=1, meta_lr=1e-3, width=100),
     ),
     score=score,
 )
