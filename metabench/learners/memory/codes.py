@@ -7,12 +7,9 @@ has code j.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
-from metabench.episodes import Support
 from metabench.learners.contract import TaskInfo
 from metabench.tasks.base import bounds
 
@@ -24,11 +21,9 @@ def draw_codes(info: TaskInfo, tasks: int, generator: torch.Generator) -> Tensor
     return torch.rand(tasks, info.max_way, generator=generator).argsort(dim=1)
 
 
-def encode(support: Support, codes: Tensor | None) -> Support:
-    """The support set with each class id replaced by its code."""
-    if codes is None:
-        return support
-    return replace(support, y=codes.to(support.y.device).gather(1, support.y))
+def encode(y: Tensor, codes: Tensor | None) -> Tensor:
+    """Class ids [T, n] -> their codes."""
+    return y if codes is None else codes.to(y.device).gather(1, y)
 
 
 def decode(output: Tensor, codes: Tensor | None) -> Tensor:

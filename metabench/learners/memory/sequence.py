@@ -108,7 +108,7 @@ class SequenceLearner(Trainable[C]):
     def meta_loss(self, p: Parameters, episodes: Episodes, codes: Tensor | None = None) -> Tensor:
         """Mean loss of every prediction of the sequence, support items included."""
         q = episodes.query
-        s = encode(episodes.support, codes)
+        s = replace(episodes.support, y=encode(episodes.support.y, codes))
         before, state = self.read_support(p, self.start(p, s), s)
         output = torch.cat([before, self.peek(p, state, self.drive(p, q.x))], dim=1)
         y = torch.cat([episodes.support.y, episodes.query_y], dim=1)
