@@ -24,7 +24,7 @@ BUSY = 0.2
 """Share of a core above which another process counts as busy."""
 SAME = 1e-7
 """Largest difference in float64, relative to the largest entry, that passes for the same work."""
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
 """From glibc's malloc.h."""
 
 Step = Callable[[], object]
@@ -160,11 +160,14 @@ def tune_allocator() -> bool:
     Large tensors are else mapped anew at every allocation, and page faults cost as much as the
     arithmetic.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
     wanted = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 256 * 2**20))
-    return all(mallopt(option, value) == 1 for option, value in wanted)
+    return all(set_allocator(option, value) for option, value in wanted)
+
+
+def set_allocator(option: int, value: int) -> bool:
+    """glibc's mallopt; False where it can't be done."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and mallopt(option, value) == 1
 
 
 class Load(BaseModel):
