@@ -21,7 +21,7 @@ from metabench.learners.backbones import (
     backbone_for,
 )
 from metabench.learners.contract import StepLog, TaskInfo, TaskStream
-from metabench.learners.gradient.derivatives import Fused, recorded, transformed
+from metabench.learners.gradient.derivatives import Fused, Loss, recorded, transformed
 from metabench.learners.network import Network, item_loss
 from metabench.learners.trainable import Trainable
 from metabench.rng import Address
@@ -198,15 +198,19 @@ class GradientLearner(Trainable[Adapted]):
         self, meta: Parameters, support: Items, query: Items
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Gradient of one task's meta-loss in everything that is meta-learned, and the loss."""
+        return self.gradient_of(lambda meta: self.task_loss(meta, support, query), meta)
+
+    def gradient_of(self, loss: Loss, meta: Parameters) -> tuple[dict[str, Tensor], Tensor]:
+        """Gradient and value of one task's loss, as the lift over tasks has them taken."""
         if not self.loops:
-            gradient: Callable[..., Any] = grad_and_value(self.task_loss)
-            found: tuple[dict[str, Tensor], Tensor] = gradient(meta, support, query)
+            gradient: Callable[..., Any] = grad_and_value(loss)
+            found: tuple[dict[str, Tensor], Tensor] = gradient(meta)
             return found
         leaves = {k: p.detach().requires_grad_() for k, p in meta.items()}
         with torch.enable_grad():
-            loss = self.task_loss(leaves, support, query)
-            parts = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
-        return dict(zip(leaves, parts, strict=True)), loss.detach()
+            value = loss(leaves)
+            parts = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
+        return dict(zip(leaves, parts, strict=True)), value.detach()
 
     def meta_gradient(
         self, meta: Parameters, episodes: Episodes
