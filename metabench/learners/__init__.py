@@ -18,8 +18,19 @@ from metabench.learners.contract import (
     TaskStream,
 )
 from metabench.learners.controls import narrow_bayes
-from metabench.learners.gradient import anil, imaml, maml, maml_pp, meta_sgd, protomaml, reptile
-from metabench.learners.memory import lstm, mann, ntm
+from metabench.learners.gradient import (
+    anil,
+    baldwin,
+    imaml,
+    learned_optimizer,
+    maml,
+    maml_pp,
+    meta_sgd,
+    mr_maml,
+    protomaml,
+    reptile,
+)
+from metabench.learners.memory import anp, cnp, lstm, mann, ntm, snail, transformer
 from metabench.learners.metric import (
     matchingnet,
     matchingnet_fce,
@@ -39,9 +50,13 @@ __all__ = [
     "TaskInfo",
     "TaskStream",
     "anil",
+    "anp",
+    "baldwin",
     "baseline_plus_plus",
+    "cnp",
     "finetune",
     "imaml",
+    "learned_optimizer",
     "logistic",
     "lstm",
     "maml",
@@ -50,6 +65,7 @@ __all__ = [
     "matchingnet",
     "matchingnet_fce",
     "meta_sgd",
+    "mr_maml",
     "narrow_bayes",
     "nearest_neighbour",
     "ntm",
@@ -64,4 +80,6 @@ __all__ = [
     "simple_cnaps",
     "simpleshot",
     "sklearn",
+    "snail",
+    "transformer",
 ]
