@@ -25,6 +25,7 @@ from overhead import memory, sampling_shares
 from speed_page import write_page
 from timing import Settings, load, tune_allocator
 
+from metabench.errors import MetabenchError
 from metabench.running.environment import describe
 from metabench.running.plan import select_device
 
@@ -51,7 +52,10 @@ def main() -> int:
 
     # Before the first large allocation.
     tuned = given.tuned_allocator and tune_allocator()
-    device = select_device(given.device)
+    try:
+        device = select_device(given.device)
+    except MetabenchError as error:
+        parser.error(str(error))
     threads = tuple(range(1, given.threads + 1))
     torch.set_num_threads(1)
     settings = Settings(device, threads, given.rounds, given.episodes)
