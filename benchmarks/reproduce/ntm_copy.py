@@ -100,7 +100,9 @@ class CopyJob(Job):
 
     def fresh(self, seed: int, device: torch.device) -> Copier:
         """The machine before training."""
-        copier = Copier(int(self.parameters["batch"]))
+        batch = self.parameters["batch"]
+        assert isinstance(batch, int)
+        copier = Copier(batch)
         generator = Address.of("ntm-copy", "init", seed).torch_generator()
         copier.hold(copier.cell.init(generator), device, lr=1e-4)
         return copier

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Annotated, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,7 +16,7 @@ from metabench.errors import MetabenchError
 from metabench.learners.backbones import MLP, Backbone, Parameters, Statistics, dense
 from metabench.learners.contract import StepLog, TaskInfo, TaskStream
 from metabench.learners.memory.codes import decode, draw_codes, encode
-from metabench.learners.metric.base import MetricLearner
+from metabench.learners.metric.base import MetaBatch, MetricLearner
 from metabench.learners.network import ABSENT
 
 
@@ -62,7 +61,7 @@ class ContextLearner(MetricLearner[S]):
     and the answer is read off its outputs, [T, n, max_way] logits or [T, n, D].
     """
 
-    meta_batch: Annotated[int | None, Field(ge=1, description="tasks a step")] = 16
+    meta_batch: MetaBatch = 16
 
     def setup(self, info: TaskInfo, seed: int, device: torch.device) -> None:
         """Fresh parameters; raises MetabenchError if training has classes without a code."""
