@@ -117,6 +117,16 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     return type(batch)(**moved)
 
 
+def tasks_of(batch: Batch, start: int, stop: int) -> Batch:
+    """The tasks from ``start`` to ``stop`` of a batch, as views."""
+    parts: dict[str, Any] = {
+        f.name: value[start:stop] if isinstance(value, Tensor) else tasks_of(value, start, stop)
+        for f in fields(batch)
+        for value in [getattr(batch, f.name)]
+    }
+    return type(batch)(**parts)
+
+
 def concatenate(first: Support, second: Support) -> Support:
     """One support set with the items of both, in this order, task by task."""
     return Support(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ from metabench.tasks import TaskDistribution, sample
 from metabench.tasks.base import bounds
 
 ITEMS = 4096
-"""Support and query items evaluated together, at most; what bounds the memory."""
+"""Support and query items evaluated together, at most."""
+VALUES = 2**18
+"""Numbers in their inputs, at most: more would leave the cache of a CPU, and fill its memory."""
 TOLERANCE = 1e-3
 """Largest change, relative to the scale of the outputs, that batching may cause in a prediction."""
 
@@ -143,10 +146,11 @@ def episodes_of(point: Point, address: Address, indices: range) -> Episodes:
 
 
 def chunks(point: Point, count: int) -> Iterator[range]:
-    """Episode indices in batches of about ``ITEMS`` items."""
+    """Episode indices in batches of about ``ITEMS`` items or ``VALUES`` numbers."""
     per_class = bounds(point.shape.shot)[1] + point.shape.query
     items = per_class * max(1, bounds(point.shape.way)[1])
-    size = max(1, min(64, ITEMS // items))
+    values = items * math.prod(point.distribution.input_shape)
+    size = max(1, min(64, ITEMS // items, VALUES // values))
     for start in range(0, count, size):
         yield range(start, min(start + size, count))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,13 +12,16 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
-from metabench.episodes import Episodes, Kind, Prediction, Query, Support, concatenate
+from metabench.episodes import Episodes, Kind, Prediction, Query, Support, concatenate, tasks_of
 from metabench.errors import BudgetExhausted, TimeLimitError
 from metabench.records import Budget, Usage
 from metabench.registry import Registry
 from metabench.rng import Address
 from metabench.tasks.base import Count, Shape, TaskDistribution, bounds, sample
 from metabench.tasks.catalogue import Catalogue
+
+AHEAD = 2**14
+"""Input values that a stream draws in advance, at most."""
 
 State = TypeVar("State")
 Family = Literal["metric", "gradient", "memory", "transfer", "baseline", "control", "other"]
@@ -63,8 +67,8 @@ class StepLog:
 class TaskStream:
     """Meta-training tasks under a metered budget.
 
-    The stream is a pure function of its address: batch sizes and interruptions don't change which
-    tasks come, and ``start_at`` continues it where a checkpoint left off.
+    The stream is a pure function of its address and of the tasks used so far: batch sizes and
+    interruptions don't change which tasks come.
     """
 
     info: TaskInfo
@@ -75,6 +79,8 @@ class TaskStream:
     used: Usage = field(default_factory=Usage)
     deadline: float = float("inf")
     """time.monotonic() at which the cell's time is up."""
+    _ahead: tuple[Shape, int, Episodes] | None = field(default=None, init=False, repr=False)
+    """Small episodes drawn in advance: their shape, the first one's index, and themselves."""
 
     def next(
         self,
@@ -95,13 +101,25 @@ class TaskStream:
             changes = {k: v for k, v in chosen.items() if v is not None}
             shape = Shape.model_validate({**shape.model_dump(), **changes})
             self.distribution.check_shape(shape)
-        start = self.used.tasks
-        episodes = sample(
-            self.distribution, shape, self.address, range(start, start + tasks), self.device
-        )
+        episodes = self._drawn(shape, self.used.tasks, tasks)
         items = episodes.support.mask.numel() + episodes.query.mask.numel()
         self._charge(tasks, items)
         return episodes
+
+    def _drawn(self, shape: Shape, start: int, tasks: int) -> Episodes:
+        """Episodes ``start`` and following; drawing many small ones at once costs far less."""
+        held = self._ahead
+        if held is None or held[0] != shape or not 0 <= start - held[1] <= held[2].tasks - tasks:
+            per_class = bounds(shape.shot)[1] + shape.query
+            items = tasks * per_class * max(1, bounds(shape.way)[1])
+            batches = max(1, AHEAD // (items * math.prod(self.info.input_shape)))
+            indices = range(start, start + batches * tasks)
+            drawn = sample(self.distribution, shape, self.address, indices, self.device)
+            if batches == 1:
+                return drawn
+            held = self._ahead = (shape, start, drawn)
+        first = start - held[1]
+        return tasks_of(held[2], first, first + tasks)
 
     @property
     def classes(self) -> int:

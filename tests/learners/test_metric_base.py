@@ -29,8 +29,7 @@ IMAGES = Clusters(shape=(1, 16, 16), spread=1.0)
 METRIC = [
     n
     for n in LEARNERS
-    if issubclass(LEARNERS.get(n), MetricLearner)
-    and LEARNERS.get(n).__module__.startswith("metabench.")
+    if issubclass(LEARNERS.get(n), MetricLearner) and LEARNERS.get(n).card.family == "metric"
 ]
 INDUCTIVE = [n for n in METRIC if not LEARNERS.get(n).card.transductive]
 UNORDERED = [n for n in METRIC if not LEARNERS.get(n).card.sequential]

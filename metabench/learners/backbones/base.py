@@ -79,6 +79,26 @@ class Norms:
         shift = self.parameters[f"{name}.shift"] - mean * scale
         return affine(x, scale, shift)
 
+    def convolution(self, name: str, x: Tensor, stride: int = 1) -> Tensor:
+        """A convolution that keeps the size, then normalisation or, without a scale, a shift.
+
+        Fused and with given statistics, it is one convolution: the scale goes into the kernel.
+        """
+        weight, shift = self.parameters[f"{name}.kernel"], self.parameters[f"{name}.shift"]
+        scale, padding = self.parameters.get(f"{name}.scale"), weight.shape[-1] // 2
+        if scale is None:
+            return F.conv2d(x, weight, shift, stride, padding)
+        if self.fused and self.given is not None:
+            mean, variance = self.given[len(self.used)]
+            self.used.append((mean, variance))
+            scale = scale * torch.rsqrt(variance + EPSILON)
+            weight, shift = weight * scale.view(-1, 1, 1, 1), shift - mean * scale
+            weight = weight.contiguous(memory_format=torch.channels_last)
+            return F.conv2d(x, weight, shift, stride, padding)
+        if self.fused:
+            weight = weight.contiguous(memory_format=torch.channels_last)
+        return self(name, F.conv2d(x, weight, None, stride, padding))
+
     def _fused(self, name: str, x: Tensor, layer: int) -> Tensor:
         scale, shift = self.parameters[f"{name}.scale"], self.parameters[f"{name}.shift"]
         if self.given is not None:
@@ -98,7 +118,7 @@ class Norms:
 
 
 def affine(x: Tensor, scale: Tensor | None, shift: Tensor) -> Tensor:
-    """x [N, C, ...] times scale [C] plus shift [C]."""
+    """x [N, C, ...] times scale [C], if any, plus shift [C]."""
     shape = (-1, *[1] * (x.ndim - 2))
     return x + shift.view(shape) if scale is None else x * scale.view(shape) + shift.view(shape)
 

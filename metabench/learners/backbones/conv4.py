@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.learners.backbones.base import Norms, Parameters, Statistics, affine, kernel
+from metabench.learners.backbones.base import Norms, Parameters, Statistics, kernel
 
 BLOCKS = 4
 
@@ -67,15 +67,7 @@ class Conv4:
         norm = Norms(parameters, statistics, mask, self.fused)
         for i in range(BLOCKS):
             halves = i < self.halvings
-            stride = 2 if self.strided and halves else 1
-            weight = parameters[f"block{i}.kernel"]
-            if self.fused:
-                weight = weight.contiguous(memory_format=torch.channels_last)
-            x = F.conv2d(x, weight, padding=1, stride=stride)
-            if self.normalised:
-                x = norm(f"block{i}", x)
-            else:
-                x = affine(x, None, parameters[f"block{i}.shift"])
+            x = norm.convolution(f"block{i}", x, 2 if self.strided and halves else 1)
             if halves and not self.strided:
                 # The same as pooling after the ReLU, on a quarter of the values.
                 x = F.max_pool2d(x, 2)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.learners.backbones.base import Norms, Parameters, Statistics, affine, kernel
+from metabench.learners.backbones.base import Norms, Parameters, Statistics, kernel
 
 WIDTHS = (1.0, 2.5, 5.0, 10.0)
 """Filters of the four blocks, in multiples of the first: 64, 160, 320, 640."""
@@ -58,20 +58,10 @@ class ResNet12:
     ) -> tuple[Tensor, Statistics]:
         """Features [N, 10 * filters]."""
         norm = Norms(parameters, statistics, mask, self.fused)
-
-        def layer(name: str, x: Tensor) -> Tensor:
-            weight = parameters[f"{name}.kernel"]
-            if self.fused:
-                weight = weight.contiguous(memory_format=torch.channels_last)
-            x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
-            return (
-                norm(name, x) if self.normalised else affine(x, None, parameters[f"{name}.shift"])
-            )
-
         for i in range(len(WIDTHS)):
-            short = layer(f"block{i}.short", x)
+            short = norm.convolution(f"block{i}.short", x)
             for j in range(3):
-                x = layer(f"block{i}.conv{j}", x)
+                x = norm.convolution(f"block{i}.conv{j}", x)
                 x = F.leaky_relu(x if j < 2 else x + short, 0.1)
             x = F.max_pool2d(x, 2) if min(x.shape[-2:]) > 1 else x
         return x.mean(dim=(2, 3)), norm.statistics
