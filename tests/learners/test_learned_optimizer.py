@@ -146,10 +146,10 @@ def quadratics(count: int, seed: int) -> Episodes:
 
 
 def test_it_minimises_quadratics_faster_than_gradient_descent_at_its_best_rate() -> None:
-    learner = optimiser(inner_steps=20, meta_lr=0.01)
+    learner = optimiser(inner_steps=20, meta_lr=0.02)
     learner.network, learner.names = Quadratic(), ("theta",)  # type: ignore[assignment]
     learner.buffers = {"theta": torch.zeros(10)}
-    for step in range(60):
+    for step in range(100):
         learner.draws = torch.Generator().manual_seed(step)
         gradients, loss = learner.meta_gradient(learner.frozen, quadratics(16, step))
         learner.update(loss, gradients)

@@ -16,6 +16,7 @@ from metabench.learners.gradient.base import Items
 from metabench.learners.gradient.mr_maml import MrMaml, divergence
 from metabench.rng import Address
 from metabench.tasks import sample
+from tests.conftest import stream_of
 from tests.learners.test_gradient import CASES, built, float64, in_float64
 
 Parameters = dict[str, Tensor]
@@ -126,3 +127,17 @@ def test_the_meta_test_uses_mean_codes(regulariser: str) -> None:
         z_query, _, _ = learner.encode(meta, q.x[t], used, q.mask[t])
         output, _ = learner.network.forward(meta | fast, z_query)
         assert torch.allclose(found.output[t], output, atol=1e-6)
+
+
+def test_a_fresh_adam_steps_by_the_sign_of_the_gradient() -> None:
+    distribution, shape, _ = CASES["regression"]
+    learner = built("mr-maml", distribution, shape, meta_batch=2)
+    stream = stream_of(distribution, shape)
+    steps = learner.meta_fit(stream, 0)
+    for _ in range(3):
+        before = {k: v.clone() for k, v in learner.frozen.items()}
+        next(steps)
+        moved = torch.cat([(v - before[k]).flatten() for k, v in learner.frozen.items()]).abs()
+        gradients = [p.grad for p in learner.parameters.values() if p.grad is not None]
+        strong = torch.cat([g.flatten() for g in gradients]).abs() > 1e-4
+        assert torch.allclose(moved[strong], torch.tensor(1e-3), rtol=0.01)

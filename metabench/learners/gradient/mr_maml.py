@@ -33,15 +33,16 @@ class MrMaml(GradientLearner):
     """MAML on a code of the input, whose information about the task is limited.
 
     An encoder, which tasks do not change, maps x to a code z, and the inner loop adapts an MLP on
-    z. ``weights``: the encoder's kernels have a Gaussian posterior, drawn once a task, and its
-    divergence from N(0, 1), summed over weights, is added to the meta-loss ``beta`` times (equation
-    5). ``activations``: z is Gaussian given x, drawn for every item, and the divergence from N(0,
-    1) is averaged over the query's items and dimensions (equation 4); it reaches the encoder alone,
-    and so does all of the noise at meta-test, where means are used.
+    z (section 4). ``weights``: the encoder's kernels have a Gaussian posterior, drawn once a task;
+    its divergence from N(0, 1), summed over weights, is added to the meta-loss ``beta`` times.
+    ``activations``: z is Gaussian given x, drawn for every item; its divergence from N(0, 1) is
+    averaged over the query's items and the dimensions of z. At meta-test means are used.
 
-    Defaults are those of the authors' sinusoid notebook, but for the encoder's width in
-    ``activations``, there 80 and not 100, and for a new Adam in every step, which makes its steps
-    the signs of gradients. On images the encoder is a Conv-4.
+    Defaults are those of the authors' sinusoid notebook. Deviations of weights start so small there
+    (softplus of -50) that they stay 0 for all purposes, and the divergence is a weight decay. Every
+    meta-step takes a new Adam, which moves each weight by the meta-rate in the direction of its
+    gradient's sign, however small the gradient; for activations the notebook does so in the encoder
+    alone. On images the encoder is a Conv-4.
     """
 
     card = LearnerCard(
@@ -69,12 +70,16 @@ class MrMaml(GradientLearner):
     ] = None
     spread: Annotated[
         float, Field(description="weights: softplus of this is their first deviation")
-    ] = -5.0
+    ] = -50.0
+    fresh_adam: Annotated[
+        bool | None, Field(description="a new Adam every meta-step; None: in regression")
+    ] = None
 
     def setup(self, info: TaskInfo, seed: int, device: torch.device) -> None:
         """Draw the encoder and the network that reads its codes."""
         self.on_weights = self.regulariser == "weights"
         self.strength = (5e-5 if self.on_weights else 5.0) if self.beta is None else self.beta
+        self.fresh = info.kind == "regression" if self.fresh_adam is None else self.fresh_adam
         super().setup(info, seed, device)
         self.loops = device.type == "cpu" and not isinstance(self.encoder, MLP)
 
@@ -109,8 +114,10 @@ class MrMaml(GradientLearner):
         return weights | {ENCODER + k: p for k, p in encoder.items()}
 
     def schedule(self, tasks: TaskStream) -> None:
-        """Noise comes from this step's generator."""
+        """Noise comes from this step's generator; a fresh Adam forgets its moments."""
         self.draws = tasks.generator()
+        if self.fresh:
+            self.optimiser.state.clear()
 
     def meta_gradient(
         self, meta: Parameters, episodes: Episodes
