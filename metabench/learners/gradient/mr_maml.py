@@ -41,8 +41,8 @@ class MrMaml(GradientLearner):
     Defaults are those of the authors' sinusoid notebook. Deviations of weights start so small there
     (softplus of -50) that they stay 0 for all purposes, and the divergence is a weight decay. Every
     meta-step takes a new Adam, which moves each weight by the meta-rate in the direction of its
-    gradient's sign, however small the gradient; for activations the notebook does so in the encoder
-    alone. On images the encoder is a Conv-4.
+    gradient's sign, however small the gradient; for activations the encoder's alone. On images the
+    encoder is a Conv-4.
     """
 
     card = LearnerCard(
@@ -116,8 +116,9 @@ class MrMaml(GradientLearner):
     def schedule(self, tasks: TaskStream) -> None:
         """Noise comes from this step's generator; a fresh Adam forgets its moments."""
         self.draws = tasks.generator()
-        if self.fresh:
-            self.optimiser.state.clear()
+        for name, parameter in self.parameters.items():
+            if self.fresh and (self.on_weights or name.startswith(ENCODER)):
+                self.optimiser.state.pop(parameter, None)
 
     def meta_gradient(
         self, meta: Parameters, episodes: Episodes
