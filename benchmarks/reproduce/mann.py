@@ -27,8 +27,8 @@ from metabench.tasks.pool import ClassPool
 SIDE = 20
 WAY, SHOT = 5, 10
 NTH = {"1st": 1, "2nd": 2, "3rd": 3, "4th": 4, "5th": 5, "10th": 10}
-ITERATIONS = 6_250
-"""The paper's 100,000 sequences, 16 a step."""
+ITERATIONS = 100_000
+"""The paper's episodes, each read as a step of 16 sequences, as ntm-one-shot counts them."""
 TEST_SEQUENCES = 1_000
 BATCH = 100
 CHANCE = ("first step", "labels shuffled")
