@@ -115,7 +115,7 @@ class Tasks:
     def replay(self, batches: list[Episodes]) -> Replay:
         """A stream of these batches."""
         stream = self.stream()
-        given = {f.name: getattr(stream, f.name) for f in fields(stream)}
+        given = {f.name: getattr(stream, f.name) for f in fields(stream) if f.init}
         return Replay(**given, stored=batches)
 
 

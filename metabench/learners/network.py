@@ -52,19 +52,19 @@ class Network:
         parameters: Parameters,
         x: Tensor,
         y: Tensor,
-        mask: Tensor,
+        mask: Tensor | None,
         way: Tensor,
         statistics: Statistics | None = None,
     ) -> tuple[Tensor, Statistics]:
-        """Mean loss over the items where ``mask`` holds, and the statistics used."""
+        """Mean loss over the items where ``mask`` holds, or over all, and the statistics used."""
         output, used = self.forward(parameters, x, statistics, mask)
         return item_loss(output, y, mask, way), used
 
 
-def item_loss(output: Tensor, y: Tensor, mask: Tensor, way: Tensor) -> Tensor:
+def item_loss(output: Tensor, y: Tensor, mask: Tensor | None, way: Tensor) -> Tensor:
     """Cross-entropy over the task's classes, or squared error averaged over D; mean over items.
 
-    output [N, W] or [N, D]; y [N] or [N, D]; mask [N]; way [] of one task. A mean, not a sum: a
+    output [N, W] or [N, D]; y [N] or [N, D]; mask [N], None for all; way []. A mean, not a sum: a
     support set given twice takes the same inner step.
     """
     if y.dtype == torch.int64:
@@ -72,5 +72,7 @@ def item_loss(output: Tensor, y: Tensor, mask: Tensor, way: Tensor) -> Tensor:
         each = F.cross_entropy(output.masked_fill(absent, ABSENT), y, reduction="none")
     else:
         each = (output - y).square().mean(dim=-1)
+    if mask is None:
+        return each.mean()
     weight = mask.to(each.dtype)
     return (each * weight).sum() / weight.sum().clamp_min(1.0)

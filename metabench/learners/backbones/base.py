@@ -93,10 +93,10 @@ class Norms:
             self.used.append((mean, variance))
             scale = scale * torch.rsqrt(variance + EPSILON)
             weight, shift = weight * scale.view(-1, 1, 1, 1), shift - mean * scale
-            weight = weight.contiguous(memory_format=torch.channels_last)
+            weight = weight.to(memory_format=torch.channels_last)
             return F.conv2d(x, weight, shift, stride, padding)
         if self.fused:
-            weight = weight.contiguous(memory_format=torch.channels_last)
+            weight = weight.to(memory_format=torch.channels_last)
         return self(name, F.conv2d(x, weight, None, stride, padding))
 
     def _fused(self, name: str, x: Tensor, layer: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
@@ -16,7 +16,9 @@ from metabench.episodes import Episodes, Prediction, Query, Support, mask_absent
 from metabench.learners.backbones import (
     MLP,
     BackboneName,
+    Conv4,
     Parameters,
+    ResNet12,
     Statistics,
     backbone_for,
 )
@@ -156,11 +158,26 @@ class GradientLearner(Trainable[Adapted]):
     def slope(self, meta: Parameters, fast: Parameters, support: Items) -> dict[str, Tensor]:
         """The gradient of the support loss in the parameters that a task changes."""
 
-        def loss(fast: Parameters) -> Tensor:
-            return self.network.loss({**meta, **fast}, *support)[0]
+        mask = self.padded(support.mask)
+        way, network = (recorded, self.direct) if self.single else (transformed, self.network)
 
-        way = recorded if self.loops and not self.fused else transformed
+        def loss(fast: Parameters) -> Tensor:
+            return network.loss({**meta, **fast}, support.x, support.y, mask, support.way)[0]
+
         return way(loss, fast, second_order=self.second_order)
+
+    @property
+    def direct(self) -> Network:
+        """The network with torch's own normalisation, for one task whose statistics aren't asked."""
+        backbone: Any = self.network.backbone
+        if not isinstance(backbone, Conv4 | ResNet12):
+            return self.network
+        return replace(self.network, backbone=replace(backbone, fused=True))
+
+    @property
+    def single(self) -> bool:
+        """Whether one task is looked at a time, by code that runs as it is written."""
+        return self.loops and not self.fused
 
     def trajectory(
         self, meta: Parameters, support: Items, steps: int
@@ -179,15 +196,22 @@ class GradientLearner(Trainable[Adapted]):
 
     def statistics(self, meta: Parameters, fast: Parameters, support: Items) -> Statistics:
         """What the support set normalises with, under these parameters."""
-        return self.network.forward({**meta, **fast}, support.x, None, support.mask)[1]
+        mask = self.padded(support.mask)
+        return self.network.forward({**meta, **fast}, support.x, None, mask)[1]
 
     def query_loss(
         self, meta: Parameters, fast: Parameters, support: Items, query: Items
     ) -> Tensor:
         """Mean loss of one task's queries under its parameters."""
         given = None if self.card.transductive else self.statistics(meta, fast, support)
-        output, _ = self.network.forward({**meta, **fast}, query.x, given, query.mask)
-        return item_loss(output, query.y, query.mask, query.way)
+        mask = self.padded(query.mask)
+        network = self.direct if self.single and given is None else self.network
+        output, _ = network.forward({**meta, **fast}, query.x, given, mask)
+        return item_loss(output, query.y, mask, query.way)
+
+    def padded(self, mask: Tensor) -> Tensor | None:
+        """The mask, or None where one task is looked at and nothing of it is padding."""
+        return None if self.single and bool(mask.all()) else mask
 
     def task_loss(self, meta: Parameters, support: Items, query: Items) -> Tensor:
         """The meta-loss of one task: its query loss after the inner loop."""
@@ -206,7 +230,7 @@ class GradientLearner(Trainable[Adapted]):
             gradient: Callable[..., Any] = grad_and_value(loss)
             found: tuple[dict[str, Tensor], Tensor] = gradient(meta)
             return found
-        leaves = {k: p.detach().requires_grad_() for k, p in meta.items()}
+        leaves = {k: p.detach().requires_grad_() for k, p in channels_last(meta).items()}
         with torch.enable_grad():
             value = loss(leaves)
             parts = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
@@ -230,7 +254,7 @@ class GradientLearner(Trainable[Adapted]):
             return self.task_gradient(meta, support, query)
 
         gradients, losses = self.lift(one)(support, query)
-        return {k: g.mean(0) for k, g in gradients.items()}, losses.mean()
+        return {k: g.mean(0).contiguous() for k, g in gradients.items()}, losses.mean()
 
     def fuse(self, fused: bool) -> None:
         """Run the meta-step as it is, or compiled: whole if lifted, in two parts if in a loop."""
@@ -260,6 +284,8 @@ class GradientLearner(Trainable[Adapted]):
     def adapt(self, support: Support) -> Adapted:
         """The inner loop on every task, from what was meta-learned."""
         meta = self.widened(self.frozen, support)
+        if self.loops:
+            meta = channels_last(meta)
 
         def one(support: Items) -> tuple[dict[str, Tensor], Statistics]:
             fast = self.inner_loop(meta, support, self.steps_at_test)
@@ -274,7 +300,7 @@ class GradientLearner(Trainable[Adapted]):
 
         def one(own: Parameters, statistics: Statistics, x: Tensor, mask: Tensor) -> Tensor:
             given = None if self.card.transductive else statistics
-            return self.network.forward({**state.common, **own}, x, given, mask)[0]
+            return self.network.forward({**state.common, **own}, x, given, self.padded(mask))[0]
 
         with torch.no_grad():
             output = self.lift(one)(state.own, state.statistics, query.x, query.mask)
@@ -296,6 +322,14 @@ class GradientLearner(Trainable[Adapted]):
                 spare = rows[:trained].mean(dim=0, keepdim=True)
                 wide[name] = torch.cat([rows[:trained], spare.expand_as(rows[trained:])])
         return wide
+
+
+def channels_last(parameters: Parameters) -> dict[str, Tensor]:
+    """The same values, kernels laid out as a CPU's convolutions and poolings want them."""
+    return {
+        k: p.to(memory_format=torch.channels_last) if p.ndim == 4 else p
+        for k, p in parameters.items()
+    }
 
 
 def support_of(support: Support) -> Items:
