@@ -168,8 +168,8 @@ class GradientLearner(Trainable[Adapted]):
 
     @property
     def direct(self) -> Network:
-        """The network with torch's own normalisation, for one task whose statistics aren't asked."""
-        backbone: Any = self.network.backbone
+        """The network with torch's own normalisation, where nobody asks for the statistics."""
+        backbone: Any = getattr(self.network, "backbone", None)
         if not isinstance(backbone, Conv4 | ResNet12):
             return self.network
         return replace(self.network, backbone=replace(backbone, fused=True))
