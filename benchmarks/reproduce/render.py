@@ -16,7 +16,15 @@ from common import RESULTS, SEEDS, Figure, Measured, Results, Table, minutes, ro
 
 from metabench.statistics import t_interval
 
-SCRIPTS = ("omniglot", "lake", "cifar_fs", "sinusoid_maml")
+SCRIPTS = (
+    "sinusoid_maml",
+    "yin_sinusoid",
+    "omniglot",
+    "lake",
+    "mann",
+    "ntm_copy",
+    "cifar_fs",
+)
 PAGE = Path(__file__).parents[2] / "docs" / "reproductions.md"
 HEAD = """# Reproductions
 
