@@ -130,8 +130,9 @@ class ProgressWatcher(Watcher):
             )
         elif now - self.printed.get(event.cell, self.time_left.began[event.cell]) > PLAIN_SECONDS:
             self.printed[event.cell] = now
-            done = f"{event.done}/{event.total} {unit}"
-            text = f"{self.titles[event.cell]}: {event.phase} {done}{loss}, {speed}, {left}"
+            done = f"{event.phase} {event.done}/{event.total} {unit}{loss}"
+            known = ", ".join(part for part in (done, speed, left) if part)
+            text = f"{self.titles[event.cell]}: {known}"
             self.console.print(escape(text), soft_wrap=True)
 
     def finished(self, cell: Cell, record: Record) -> None:

@@ -24,7 +24,9 @@ def test_a_training_shows_steps_and_tasks_a_second(
     monkeypatch.setattr(time, "monotonic", lambda: clock)
     watcher.planned(1, [cell], 1)
     watcher.started(cell)
+    clock += PLAIN_SECONDS + 5
     watcher.event(Event(cell.id, "training", 100, 1100, 0.5, 2500))
+    assert out.getvalue().splitlines()[-1].endswith("training 100/1100 steps loss 0.500")
     clock += PLAIN_SECONDS + 5
     watcher.event(Event(cell.id, "training", 500, 1100, 0.25, 12500))
     line = out.getvalue().splitlines()[-1]
