@@ -312,5 +312,8 @@ def test_only_long_trainings_of_one_shape_are_compiled(monkeypatch: pytest.Monke
         learner.setup(stream.info, 0, CPU)
         asked: list[bool] = []
         monkeypatch.setattr(learner, "fuse", asked.append)
-        next(learner.meta_fit(stream, 0))  # type: ignore[arg-type]
+        fit = learner.meta_fit(stream, 0)
+        next(fit)
         assert asked == [(steps, shot) == (10_000, 5)]
+        fit.close()
+        assert asked[1:] == [False]

@@ -273,10 +273,13 @@ class GradientLearner(Trainable[Adapted]):
         fixed = all(isinstance(count, int) for count in (self.info.shape.way, self.info.shape.shot))
         long = tasks.planned_steps(self.batch) >= FUSE_FROM
         self.fuse(fixed and long if self.fused_training is None else self.fused_training)
-        while True:
-            self.schedule(tasks)
-            gradients, loss = self.meta_gradient(self.frozen, tasks.next(self.batch))
-            yield self.update(loss, gradients)
+        try:
+            while True:
+                self.schedule(tasks)
+                gradients, loss = self.meta_gradient(self.frozen, tasks.next(self.batch))
+                yield self.update(loss, gradients)
+        finally:
+            self.fuse(False)  # at meta-test shapes vary, and each would be compiled
 
     def schedule(self, tasks: TaskStream) -> None:
         """Set what depends on the meta-step before it is taken."""
