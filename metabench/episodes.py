@@ -117,14 +117,14 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     return type(batch)(**moved)
 
 
-def tasks_of(batch: Batch, start: int, stop: int) -> Batch:
-    """The tasks from ``start`` to ``stop`` of a batch, as views."""
+def in_parts(batch: Batch, size: int) -> list[Batch]:
+    """The batch in parts of ``size`` tasks, as views; the last may be smaller."""
     parts: dict[str, Any] = {
-        f.name: value[start:stop] if isinstance(value, Tensor) else tasks_of(value, start, stop)
+        f.name: value.split(size) if isinstance(value, Tensor) else in_parts(value, size)
         for f in fields(batch)
         for value in [getattr(batch, f.name)]
     }
-    return type(batch)(**parts)
+    return [type(batch)(*values) for values in zip(*parts.values(), strict=True)]
 
 
 def concatenate(first: Support, second: Support) -> Support:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,17 +67,41 @@ class Address:
         return torch.Generator().manual_seed(self.seed())
 
 
+@dataclass(frozen=True)
+class Streams:
+    """The generators below an address, one for each name, moved from block to block.
+
+    To make one costs more than to draw a block of numbers from it.
+    """
+
+    address: Address
+    _made: dict[str, tuple[np.random.Generator, Any]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+
+    def at(self, name: str, block: int) -> np.random.Generator:
+        """As ``Address.generator``, valid until the same name is asked for again."""
+        if name not in self._made:
+            made = self.address.generator(name, block)
+            self._made[name] = made, made.bit_generator.state
+            return made
+        made, start = self._made[name]
+        start["state"]["counter"][3] = block
+        made.bit_generator.state = start
+        return made
+
+
 @dataclass(frozen=True, slots=True)
 class BlockDraws:
     """Gives a planner the generators of one block, by name."""
 
-    address: Address
+    streams: Streams
     block: int
     size: int = BLOCK
 
     def __call__(self, name: str) -> np.random.Generator:
         """The generator of the array of that name in this block."""
-        return self.address.generator(name, self.block)
+        return self.streams.at(name, self.block)
 
 
 Planner = Callable[[BlockDraws], Plan]
@@ -93,11 +118,16 @@ def draw(planner: Planner, address: Address, indices: Sequence[int] | range) -> 
     if wanted.size == 0 or wanted.min() < 0:
         raise ValueError("indices must be non-negative and not empty")
     blocks, where = np.unique(wanted // BLOCK, return_inverse=True)
-    plans = [_block(planner, address, int(b)) for b in blocks]
+    streams = Streams(address)
+    plans = [_block(planner, streams, int(b)) for b in blocks]
     rows = where * BLOCK + wanted % BLOCK
-    return {name: np.concatenate([p[name] for p in plans])[rows] for name in plans[0]}
+    # A concatenation is a copy, so that nobody writes into a remembered block.
+    whole = {name: np.concatenate([p[name] for p in plans]) for name in plans[0]}
+    if np.all(np.diff(rows) == 1):
+        return {name: array[rows[0] : rows[-1] + 1] for name, array in whole.items()}
+    return {name: array[rows] for name, array in whole.items()}
 
 
 @lru_cache(maxsize=4)
-def _block(planner: Planner, address: Address, block: int) -> Plan:
-    return planner(BlockDraws(address, block))
+def _block(planner: Planner, streams: Streams, block: int) -> Plan:
+    return planner(BlockDraws(streams, block))

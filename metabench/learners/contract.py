@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
-from metabench.episodes import Episodes, Kind, Prediction, Query, Support, concatenate, tasks_of
+from metabench.episodes import Episodes, Kind, Prediction, Query, Support, concatenate, in_parts
 from metabench.errors import BudgetExhausted, TimeLimitError
 from metabench.records import Budget, Usage
 from metabench.registry import Registry
@@ -79,8 +79,8 @@ class TaskStream:
     used: Usage = field(default_factory=Usage)
     deadline: float = float("inf")
     """time.monotonic() at which the cell's time is up."""
-    _ahead: tuple[Shape, int, Episodes] | None = field(default=None, init=False, repr=False)
-    """Small episodes drawn in advance: their shape, the first one's index, and themselves."""
+    _ahead: tuple[Shape, int, list[Episodes]] | None = field(default=None, init=False, repr=False)
+    """Small batches drawn in advance: their shape, the index of the first episode, the batches."""
 
     def next(
         self,
@@ -109,17 +109,18 @@ class TaskStream:
     def _drawn(self, shape: Shape, start: int, tasks: int) -> Episodes:
         """Episodes ``start`` and following; drawing many small ones at once costs far less."""
         held = self._ahead
-        if held is None or held[0] != shape or not 0 <= start - held[1] <= held[2].tasks - tasks:
+        if held is not None and held[:2] == (shape, start) and held[2][0].tasks == tasks:
+            ready = held[2]
+        else:
             per_class = bounds(shape.shot)[1] + shape.query
             items = tasks * per_class * max(1, bounds(shape.way)[1])
             batches = max(1, AHEAD // (items * math.prod(self.info.input_shape)))
             indices = range(start, start + batches * tasks)
             drawn = sample(self.distribution, shape, self.address, indices, self.device)
-            if batches == 1:
-                return drawn
-            held = self._ahead = (shape, start, drawn)
-        first = start - held[1]
-        return tasks_of(held[2], first, first + tasks)
+            ready = in_parts(drawn, tasks)
+        first, *rest = ready
+        self._ahead = (shape, start + tasks, rest) if rest else None
+        return first
 
     @property
     def classes(self) -> int:

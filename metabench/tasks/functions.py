@@ -62,9 +62,13 @@ class FunctionFamily(TaskDistribution):
         return {
             **self.draw_tasks(draws),
             "support_u": draws("support_u").random((most, size)).T,
-            "support_noise": draws("support_noise").standard_normal((most, size)).T,
+            "support_noise": draws("support_noise").standard_normal((most, size)).T
+            if self.noise
+            else np.zeros((size, most)),
             "query_u": draws("query_u").random((shape.query, size)).T,
-            "shot": draws("shot").integers(least, most + 1, size),
+            "shot": np.full(size, most)
+            if least == most
+            else draws("shot").integers(least, most + 1, size),
         }
 
     def realise(self, plan: Plan, shape: Shape, device: torch.device) -> Episodes:
