@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from metabench.conditions import intervene
+from metabench.embeddings import Table, Tables
 from metabench.episodes import Episodes, Prediction, Query, to_device
 from metabench.errors import ContractError, DivergedError, TimeLimitError
 from metabench.learners.contract import MetaLearner
+from metabench.learners.embedding import embedded, embeds
 from metabench.rng import Address
 from metabench.suite import Point
 from metabench.tasks import TaskDistribution, sample
-from metabench.tasks.base import bounds
+from metabench.tasks.base import bounds, sample_indexed
 
 ITEMS = 4096
 """Support and query items evaluated together, at most."""
@@ -72,6 +74,22 @@ class LearnerPredictor:
                 "predictions change with the other queries of the batch, "
                 "but the card does not say 'transductive'"
             )
+
+    def audit_table(
+        self, table: Table, distribution: TaskDistribution, indexed: Episodes, episodes: Episodes
+    ) -> None:
+        """Raise ContractError unless the table serves these episodes like the learner itself."""
+        learner, query = table.learner, to_device(episodes.query, self.device)
+        alone = embedded(learner, query)
+        support = embedded(learner, to_device(episodes.support, self.device))
+        output = learner.predict_embedded(learner.adapt_embedded(support), alone).output
+        if not same(self(distribution, episodes).output, output):
+            raise ContractError(
+                "adapt_embedded and predict_embedded on the inputs' embeddings predict otherwise "
+                "than adapt and predict"
+            )
+        if not same(table.look_up(indexed.query).x[query.mask], alone.x[query.mask]):
+            raise ContractError("an embedding changes with the other items of the batch")
 
 
 class OraclePredictor:
@@ -145,14 +163,37 @@ def episodes_of(point: Point, address: Address, indices: range) -> Episodes:
     return intervene(point.intervention, point.value, point.on, episodes, address, indices)
 
 
-def chunks(point: Point, count: int) -> Iterator[range]:
-    """Episode indices in batches of about ``ITEMS`` items or ``VALUES`` numbers."""
+def indexed_episodes_of(point: Point, address: Address, indices: range) -> Episodes:
+    """The same with catalogue indices as inputs."""
+    return sample_indexed(point.distribution, point.shape, address, indices)
+
+
+def chunks(point: Point, count: int, features: int | None = None) -> Iterator[range]:
+    """Episode indices in batches of about ``ITEMS`` items or ``VALUES`` numbers.
+
+    ``features`` is how many numbers an item has that is embedded already.
+    """
     per_class = bounds(point.shape.shot)[1] + point.shape.query
     items = per_class * max(1, bounds(point.shape.way)[1])
-    values = items * math.prod(point.distribution.input_shape)
+    values = items * (features or math.prod(point.distribution.input_shape))
     size = max(1, min(64, ITEMS // items, VALUES // values))
     for start in range(0, count, size):
         yield range(start, min(start + size, count))
+
+
+def table_for(
+    predictor: LearnerPredictor, tables: Tables, point: Point, address: Address, count: int
+) -> Table | None:
+    """The table that serves a point, audited when it is new; None where images change."""
+    if point.intervention is not None or not point.distribution.from_catalogue:
+        return None
+    table = tables.of(point.distribution)
+    if table is not None and not table.met.any():
+        first = next(chunks(point, count))
+        indexed = indexed_episodes_of(point, address, first)
+        images = episodes_of(point, address, first)
+        predictor.audit_table(table, point.distribution, indexed, images)
+    return table
 
 
 def evaluate(
@@ -167,16 +208,24 @@ def evaluate(
     """Rows (condition, level, episode, metric, value) of ``count`` episodes at every point."""
     frames = []
     done = 0
+    tables: Tables | None = None
+    if isinstance(predictor, LearnerPredictor):
+        predictor.audit(episodes_of(points[0], address, next(chunks(points[0], count))))
+        if embeds(predictor.learner):
+            tables = Tables(predictor.learner, predictor.device, address)
     for point in points:
         values = []
-        for indices in chunks(point, count):
+        table: Table | None = None
+        if tables is not None and isinstance(predictor, LearnerPredictor):
+            table = table_for(predictor, tables, point, address, count)
+        predict = predictor if table is None else table
+        draw = episodes_of if table is None else indexed_episodes_of
+        for indices in chunks(point, count, table.features if table else None):
             if time.monotonic() > deadline:
                 raise TimeLimitError("the cell's time limit was used up in evaluation")
-            episodes = episodes_of(point, address, indices)
-            if done == 0 and isinstance(predictor, LearnerPredictor):
-                predictor.audit(episodes)
+            episodes = draw(point, address, indices)
             try:
-                values.append(score(predictor(point.distribution, episodes), episodes))
+                values.append(score(predict(point.distribution, episodes), episodes))
             except (ContractError, DivergedError) as error:
                 where = f"{point.condition} level {point.level}"
                 raise type(error)(f"{error} ({where})") from error

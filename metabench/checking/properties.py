@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from metabench.checking.embedding import embedding
 from metabench.checking.subject import MAX_WAY, Broken, Subject, other_global_seed, with_queries
 from metabench.episodes import Episodes, Prediction, Support
 from metabench.evaluation import same, score
@@ -246,6 +247,7 @@ PROPERTIES: tuple[tuple[str, Property], ...] = (
     ("noise inputs", noise_inputs),
     ("checkpoints", checkpoints),
     ("streaming", streaming),
+    ("embedding", embedding),
 )
 
 

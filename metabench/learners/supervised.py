@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from metabench.episodes import Prediction, Query, Support
 from metabench.learners.backbones import (
     BackboneName,
     Parameters,
@@ -22,6 +23,7 @@ from metabench.learners.backbones import (
     running_statistics,
 )
 from metabench.learners.contract import State, StepLog, TaskInfo, TaskStream
+from metabench.learners.embedding import embedded
 from metabench.learners.trainable import Trainable
 from metabench.rng import Address
 
@@ -95,11 +97,26 @@ class Supervised(Trainable[State]):
         """The running averages of the normalisation statistics."""
         return running_statistics(self.buffers)
 
-    def embed(self, x: Tensor) -> Tensor:
-        """Frozen features [T, n, F] of inputs [T, n, *X]."""
+    def embed_items(self, x: Tensor) -> Tensor:
+        """Frozen features [N, F] of inputs [N, *X]."""
         with torch.no_grad():
-            z, _ = self.embedding(self.frozen, x.flatten(0, 1), self.running)
-        return z.view(*x.shape[:2], -1)
+            return self.embedding(self.frozen, x, self.running)[0]
+
+    def adapt_embedded(self, support: Support) -> State:
+        """Learn the tasks from frozen features."""
+        raise NotImplementedError
+
+    def predict_embedded(self, state: State, query: Query) -> Prediction:
+        """Predict each query from its frozen features."""
+        raise NotImplementedError
+
+    def adapt(self, support: Support) -> State:
+        """As ``adapt_embedded``."""
+        return self.adapt_embedded(embedded(self, support))
+
+    def predict(self, state: State, query: Query) -> Prediction:
+        """As ``predict_embedded``."""
+        return self.predict_embedded(state, embedded(self, query))
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """With a head of the checkpoint's size."""

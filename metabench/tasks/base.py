@@ -114,6 +114,15 @@ class TaskDistribution(BaseModel):
             lambda items, device: x[torch.from_numpy(items)].to(device),
         )
 
+    @property
+    def from_catalogue(self) -> bool:
+        """Whether each input is an item of the catalogue as it is; ``indexed`` says which."""
+        return False
+
+    def indexed(self, plan: Plan) -> Episodes:
+        """As ``realise`` on the CPU, with x int64 [T, n, 1] indices of catalogue items."""
+        raise NotImplementedError
+
     def oracle(self, episodes: Episodes) -> Tensor | None:
         """The Bayes predictor's output [T, Q, D] for this very distribution, where it is known."""
         return None
@@ -151,6 +160,13 @@ def sample(
     device = device or torch.device("cpu")
     plan = draw(Planner(distribution, shape), address, indices)
     return to_device(distribution.realise(plan, shape, device), device)
+
+
+def sample_indexed(
+    distribution: TaskDistribution, shape: Shape, address: Address, indices: Sequence[int] | range
+) -> Episodes:
+    """As ``sample``, of ``TaskDistribution.indexed``."""
+    return distribution.indexed(draw(Planner(distribution, shape), address, indices))
 
 
 TASKS: Registry[type[TaskDistribution]] = Registry("task", "metabench.tasks")

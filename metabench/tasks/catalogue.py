@@ -20,12 +20,14 @@ Ints = NDArray[np.int64]
 class Catalogue:
     """C classes of I items each; item i is of class i // I.
 
-    ``fetch`` gives the inputs [n, *X] of items [n] on a device.
+    ``fetch`` gives the inputs [n, *X] of items [n] on a device. Where episodes are made of the
+    items of a catalogue, ``digest`` names its content.
     """
 
     classes: int
     items: int
     fetch: Callable[[Ints, torch.device], Tensor]
+    digest: str = ""
 
     def ordered(self, address: Address, positions: range) -> Ints:
         """The items at these positions of an endless sequence of epochs.

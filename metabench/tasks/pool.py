@@ -164,7 +164,7 @@ class PoolDistribution(TaskDistribution):
     def catalogue(self, address: Address) -> Catalogue:
         """Every image of the pool."""
         pool = self.pool()
-        return Catalogue(pool.classes, pool.items, partial(pixels, pool))
+        return Catalogue(pool.classes, pool.items, partial(pixels, pool), pool.digest)
 
     def plan(self, draws: BlockDraws, shape: Shape) -> Plan:
         """Image indices, labels and masks of a block.
@@ -217,6 +217,20 @@ class PoolDistribution(TaskDistribution):
         way = _tensor(plan["way"], device)
         support = Support(support_x, support_y, support_mask, way)
         return Episodes(support, Query(query_x, query_mask), query_y)
+
+    @property
+    def from_catalogue(self) -> bool:
+        """Unless a subclass makes its episodes otherwise."""
+        return type(self).realise is PoolDistribution.realise
+
+    def indexed(self, plan: Plan) -> Episodes:
+        """The image indices of the plan."""
+        x, y, mask = (
+            [torch.from_numpy(plan[part + name]) for part in ("support", "query")]
+            for name in ("", "_y", "_mask")
+        )
+        support = Support(x[0][..., None], y[0], mask[0], torch.from_numpy(plan["way"]))
+        return Episodes(support, Query(x[1][..., None], mask[1]), y[1])
 
     def _part(
         self, plan: Plan, name: str, pool: ClassPool, device: torch.device

@@ -9,6 +9,7 @@ from metabench.learners.baselines.baseline_plus_plus import BaselinePlusPlus
 from metabench.learners.baselines.finetune import FineTune, descend
 from metabench.learners.baselines.nearest_neighbour import NearestNeighbour
 from metabench.learners.contract import TaskStream
+from metabench.learners.embedding import embedded
 from metabench.rng import Address
 from metabench.tasks import Shape, sample
 from metabench.tasks.sinusoid import Sinusoid
@@ -55,7 +56,7 @@ def test_the_head_alone_is_trained_and_the_support_set_is_fitted() -> None:
     e = sample(TASK, Shape(way=(2, 4), shot=(1, 3), query=1), Address.of("f"), range(20))
     state = learner.adapt(e.support)
     assert set(state.parameters) == {"head.weight", "head.bias"}
-    scores = learner.logits(state.parameters, learner.embed(e.support.x))
+    scores = learner.logits(state.parameters, embedded(learner, e.support).x)
     right = scores.argmax(-1) == e.support.y
     assert float(right[e.support.mask].double().mean()) > 0.95
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from metabench.episodes import Support, concatenate
 from metabench.evaluation import score
 from metabench.learners.metric.matchingnet import MatchingNet
-from metabench.learners.metric.matchingnet_fce import FullContextMatchingNet, lstm
+from metabench.learners.metric.matchingnet_fce import FullContextMatchingNet, lstm_step
 from metabench.rng import Address
 from metabench.tasks import Shape, sample
 from metabench.tasks.clusters import Clusters
@@ -151,7 +151,7 @@ def test_the_recurrent_cell_is_that_of_torch() -> None:
         joined = torch.cat([cell.weight_ih, cell.weight_hh], dim=1)
         weight = joined.view(4, 4, 7)[order].flatten(0, 1)
         bias = (cell.bias_ih + cell.bias_hh).view(4, 4)[order].flatten()
-        got = lstm({"a.weight": weight, "a.bias": bias}, "a", x, h, c)
+        got = lstm_step({"a.weight": weight, "a.bias": bias}, "a", x, h, c)
         for ours, theirs in zip(got, cell(x, (h, c)), strict=True):
             assert torch.allclose(ours, theirs, atol=1e-6)
 

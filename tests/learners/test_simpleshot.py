@@ -9,6 +9,7 @@ import torch
 from metabench.learners.baselines.nearest_neighbour import NearestNeighbour
 from metabench.learners.contract import TaskStream
 from metabench.learners.metric.simpleshot import SimpleShot
+from metabench.learners.supervised import Supervised
 from metabench.rng import Address
 from metabench.tasks import Shape, sample
 from metabench.tasks.clusters import Clusters
@@ -28,6 +29,10 @@ def trained(steps: int) -> tuple[SimpleShot, TaskStream]:
     return learner, stream
 
 
+def features(learner: SimpleShot, x: torch.Tensor) -> torch.Tensor:
+    return Supervised.embed_items(learner, x)
+
+
 def test_an_ordinary_classifier_learns_which_directions_matter() -> None:
     learner, _ = trained(300)
     e = sample(TASK, SHAPE, Address.of("t"), range(300))
@@ -38,7 +43,7 @@ def test_the_centre_is_the_mean_feature_of_the_training_classes() -> None:
     learner, stream = trained(300)
     catalogue = TASK.catalogue(stream.address.child("catalogue"))
     x = catalogue.fetch(np.arange(catalogue.classes * catalogue.items), CPU)
-    mean = learner.embed(x[None])[0].mean(0)
+    mean = features(learner, x).mean(0)
     assert torch.allclose(learner.buffers["centre"], mean, atol=0.05 * float(mean.norm()))
 
 
@@ -49,7 +54,7 @@ def test_the_nearest_centroid_of_centred_unit_features_wins() -> None:
     centre = learner.buffers["centre"]
 
     def unit(x: torch.Tensor) -> torch.Tensor:
-        z = learner.embed(x[None])[0] - centre
+        z = features(learner, x) - centre
         return z / z.norm(dim=1, keepdim=True)
 
     for t in range(10):

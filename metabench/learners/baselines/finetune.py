@@ -111,11 +111,14 @@ class FineTune(Supervised[Tuned]):
         if self.info.kind == "regression":
             tuned: Any = vmap(self._tune)(support.x, support.y, support.mask, support.way)
             return Tuned(tuned, support.way)
-        z = self.embed(support.x)
+        return super().adapt(support)
+
+    def adapt_embedded(self, support: Support) -> Tuned:
+        """Gradient descent on every task's head."""
         start = self.task_head(support.tasks, support.max_way)
 
         def loss(head: dict[str, Tensor]) -> Tensor:
-            return head_loss(self.logits(head, z), support)
+            return head_loss(self.logits(head, support.x), support)
 
         return Tuned(descend(loss, start, self.steps, self.rate), support.way)
 
@@ -124,7 +127,11 @@ class FineTune(Supervised[Tuned]):
         if self.info.kind == "regression":
             output, _ = vmap(self.network.forward)(state.parameters, query.x)
             return Prediction(output)
-        scores = self.logits(state.parameters, self.embed(query.x))
+        return super().predict(state, query)
+
+    def predict_embedded(self, state: Tuned, query: Query) -> Prediction:
+        """The tuned head's scores."""
+        scores = self.logits(state.parameters, query.x)
         return Prediction(mask_absent_classes(scores, state.way))
 
     def _tune(self, x: Tensor, y: Tensor, mask: Tensor, way: Tensor) -> Parameters:

@@ -81,9 +81,9 @@ class NeuralProcess(ContextLearner[S]):
         """Outputs for all items given the support set, and what the loss has beside their fit."""
         return self.scores(parameters, self.fit(parameters, z, support), whole.z), 0.0
 
-    def predict(self, state: S, query: Query) -> Prediction:
+    def predict_embedded(self, state: S, query: Query) -> Prediction:
         """Class scores or means."""
-        output = super().predict(state, query).output
+        output = super().predict_embedded(state, query).output
         return Prediction(normal(output)[0] if self.info.kind == "regression" else output)
 
 

@@ -100,9 +100,9 @@ class ContextLearner(MetricLearner[S]):
             self.draws = tasks.generator()
             yield next(steps)
 
-    def predict(self, state: S, query: Query) -> Prediction:
+    def predict_embedded(self, state: S, query: Query) -> Prediction:
         """The network's answer to each query by itself."""
-        output = super().predict(state, query).output
+        output = super().predict_embedded(state, query).output
         if self.info.kind == "classification":
             output = mask_absent_classes(output, state.way)
         return Prediction(output)

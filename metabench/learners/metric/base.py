@@ -23,6 +23,7 @@ from metabench.learners.backbones import (
     running_statistics,
 )
 from metabench.learners.contract import State, StepLog, TaskInfo, TaskStream
+from metabench.learners.embedding import embedded
 from metabench.learners.network import ABSENT
 from metabench.learners.trainable import Trainable
 from metabench.rng import Address
@@ -177,17 +178,28 @@ class MetricLearner(Trainable[State]):
             follow(self.buffers, used)
             yield self.update(loss, clip=self.clip)
 
+    def embed_items(self, x: Tensor) -> Tensor:
+        """[N, *X] -> [N, F], normalised by the running averages."""
+        with torch.no_grad():
+            return self.embedding(self.frozen, x, self.running)[0]
+
+    def adapt_embedded(self, support: Support) -> State:
+        """The head fitted to the support's embeddings."""
+        with torch.no_grad():
+            return self.fit(self.frozen, support.x, support)
+
+    def predict_embedded(self, state: State, query: Query) -> Prediction:
+        """The head's scores of the queries' embeddings, each by itself."""
+        with torch.no_grad():
+            return Prediction(self.scores(self.frozen, state, query.x))
+
     def adapt(self, support: Support) -> State:
         """The head fitted to the support."""
-        with torch.no_grad():
-            z, _ = self.embed(self.frozen, support.x, self.running)
-            return self.fit(self.frozen, z, support)
+        return self.adapt_embedded(embedded(self, support))
 
     def predict(self, state: State, query: Query) -> Prediction:
         """The head's scores, each query by itself."""
-        with torch.no_grad():
-            z, _ = self.embed(self.frozen, query.x, self.running)
-            return Prediction(self.scores(self.frozen, state, z))
+        return self.predict_embedded(state, embedded(self, query))
 
 
 def unless_full(mask: Tensor) -> Tensor | None:

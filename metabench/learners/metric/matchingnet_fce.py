@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -12,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from metabench.episodes import Support
-from metabench.learners.backbones import Parameters, dense
+from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS
+from metabench.learners.memory.cells import layer, lstm, remember
 from metabench.learners.metric.base import membership
 from metabench.learners.metric.matchingnet import Attended, MatchingNet
 from metabench.learners.network import ABSENT
@@ -40,8 +40,8 @@ class FullContextMatchingNet(MatchingNet):
         features = self.embedding.features
         for name, hidden in (("forwards", 1), ("backwards", 1), ("query", 2)):
             inputs = (1 + hidden) * features
-            dense(parameters, name, inputs, 4 * features, generator, 1 / math.sqrt(inputs))
-            parameters[f"{name}.bias"][features : 2 * features] = 1.0  # remember by default
+            layer(parameters, name, inputs, 4 * features, generator)
+            remember(parameters, name, features)
         return parameters
 
     def fit(self, parameters: Parameters, z: Tensor, support: Support) -> Attended:
@@ -56,7 +56,7 @@ class FullContextMatchingNet(MatchingNet):
         h = c = z.new_zeros(z.shape[0], z.shape[2])
         outputs = [h] * z.shape[1]
         for i in order:
-            h_next, c_next = lstm(p, name, z[:, i], h, c)
+            h_next, c_next = lstm_step(p, name, z[:, i], h, c)
             seen = mask[:, i, None]
             h, c = torch.where(seen, h_next, h), torch.where(seen, c_next, c)
             outputs[i] = h
@@ -73,14 +73,12 @@ class FullContextMatchingNet(MatchingNet):
         for _ in range(self.attention_steps):
             weight = (h @ state.g.mT).masked_fill(absent[:, None], ABSENT).softmax(dim=-1)
             read = weight @ state.g
-            h_hat, c = lstm(p, "query", z, torch.cat([h, read], dim=-1), c)
+            h_hat, c = lstm_step(p, "query", z, torch.cat([h, read], dim=-1), c)
             h = h_hat + z
         return h
 
 
-def lstm(p: Parameters, name: str, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+def lstm_step(p: Parameters, name: str, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """One step of a long short-term memory: output and cell; h may be wider than c."""
-    gates = F.linear(torch.cat([x, h], dim=-1), p[f"{name}.weight"], p[f"{name}.bias"])
-    enter, keep, leave, new = gates.chunk(4, dim=-1)
-    cell = keep.sigmoid() * c + enter.sigmoid() * new.tanh()
-    return leave.sigmoid() * cell.tanh(), cell
+    inputs = torch.cat([x, h], dim=-1)
+    return lstm(F.linear(inputs, p[f"{name}.weight"], p[f"{name}.bias"]), c)

@@ -61,15 +61,15 @@ class SimpleShot(Supervised[Prototypes]):
         super().follow(z, used)
         self.buffers["centre"].lerp_(z.mean(dim=0), MOMENTUM)
 
-    def features(self, x: Tensor) -> Tensor:
-        """Centred and normalised [T, n, F] (the paper's section 3.1)."""
-        return F.normalize(self.embed(x) - self.buffers["centre"], dim=-1)
+    def embed_items(self, x: Tensor) -> Tensor:
+        """Centred and normalised features [N, F] (the paper's section 3.1)."""
+        return F.normalize(super().embed_items(x) - self.buffers["centre"], dim=-1)
 
-    def adapt(self, support: Support) -> Prototypes:
+    def adapt_embedded(self, support: Support) -> Prototypes:
         """The class means."""
-        return Prototypes(prototypes(self.features(support.x), support), support.way)
+        return Prototypes(prototypes(support.x, support), support.way)
 
-    def predict(self, state: Prototypes, query: Query) -> Prediction:
+    def predict_embedded(self, state: Prototypes, query: Query) -> Prediction:
         """Negative squared distances (the paper's equation 1)."""
-        scores = -squared_distances(self.features(query.x), state.means)
+        scores = -squared_distances(query.x, state.means)
         return Prediction(mask_absent_classes(scores, state.way))
