@@ -27,6 +27,8 @@ ITEMS = 4096
 """Support and query items evaluated together, at most."""
 VALUES = 2**18
 """Numbers in their inputs, at most: more would leave the cache of a CPU, and fill its memory."""
+AUDITED = 4
+"""Episodes on which a table of embeddings is compared with the learner itself, at most."""
 TOLERANCE = 1e-3
 """Largest change, relative to the scale of the outputs, that batching may cause in a prediction."""
 
@@ -189,7 +191,7 @@ def table_for(
         return None
     table = tables.of(point.distribution)
     if table is not None and not table.met.any():
-        first = next(chunks(point, count))
+        first = next(chunks(point, count))[:AUDITED]
         indexed = indexed_episodes_of(point, address, first)
         images = episodes_of(point, address, first)
         predictor.audit_table(table, point.distribution, indexed, images)
