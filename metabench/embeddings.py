@@ -54,6 +54,10 @@ class Table:
         state = self.learner.adapt_embedded(self.look_up(episodes.support))
         return self.learner.predict_embedded(state, self.look_up(episodes.query))
 
+    def at(self, point: object) -> Table:
+        """Itself: it serves only points that leave the learner as it is."""
+        return self
+
     def look_up(self, part: Part) -> Part:
         """The part on the device, with embeddings [T, n, F], zero where padded."""
         items = part.x.squeeze(-1)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of training and scoring: raised when the same cell would give other numbers."""
 
 EPISODE_COLUMNS = (
@@ -99,8 +99,23 @@ class Condition(_Model):
 
     name: str
     title: str
+    role: str = Field(default="", description="what it is to estimators; several may share one")
     values: list[float] = Field(description="physical value of levels 1, 2, ...")
     unit: str = ""
+
+
+class Probe(_Model):
+    """An estimator with a threshold: what a suite flags.
+
+    A learner is flagged if the one-sided 95 % bound over meta-seeds lies beyond the threshold.
+    """
+
+    estimator: str
+    threshold: float
+    flag: Literal["above", "below"]
+    condition: str | None = Field(default=None, description="of the suite; None: every one")
+    level: int | None = Field(default=None, description="of that condition; None: every one")
+    title: str = ""
 
 
 class Protocol(_Model):
@@ -119,6 +134,7 @@ class Protocol(_Model):
     ceiling: float | None = Field(description="declared best value of the metric, without oracle")
     floor: float = Field(description="least base-to-oracle risk gap of an identifiable cell")
     conditions: list[Condition]
+    probes: list[Probe] = []
     episodes: int = Field(description="episodes per condition and level")
 
 

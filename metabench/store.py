@@ -2,7 +2,7 @@
 
 <out>/records/<id>.json       the record; its presence means that the cell is finished
 <out>/records/<id>.parquet    its episode rows, written before the record
-<out>/checkpoints/<id>/       the latest checkpoint of a cell in flight
+<out>/trainings/<id>/         the checkpoints of a meta-training, which several cells may share
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import hashlib
 import io
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -79,13 +78,13 @@ class Store:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         self.records = self.root / "records"
-        self.checkpoints = self.root / "checkpoints"
+        self.trainings = self.root / "trainings"
 
     def open(self) -> None:
         """Create the folders and remove leftovers; raises MetabenchError if it is not writable."""
         try:
             self.records.mkdir(parents=True, exist_ok=True)
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self.trainings.mkdir(parents=True, exist_ok=True)
             for leftover in self.root.rglob(f"{_TEMPORARY}*"):
                 leftover.unlink(missing_ok=True)
             with tempfile.NamedTemporaryFile(prefix=_TEMPORARY, dir=self.records):
@@ -120,7 +119,6 @@ class Store:
             )
         text = record.model_dump_json(indent=2) + "\n"
         write_atomic(self.records / f"{record.id}.json", text.encode())
-        shutil.rmtree(self.checkpoints / record.id, ignore_errors=True)
         return record
 
     def discard(self, record_id: str) -> None:

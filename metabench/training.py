@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from metabench.errors import BudgetExhausted, DivergedError, TimeLimitError
+from metabench.errors import BudgetExhausted, DivergedError
 from metabench.learners.contract import MetaLearner, MetaTrained, TaskStream
 from metabench.records import Usage
 from metabench.store import write_atomic
@@ -47,6 +47,15 @@ class Checkpoint:
     """Where a training stands: the learner's tensors and what the harness counts."""
 
     path: Path
+
+    def snapshot(self, step: int) -> Checkpoint:
+        """Beside it, as the learner was after that meta-step."""
+        return Checkpoint(self.path.parent / f"step-{step}.safetensors")
+
+    def snapshots(self) -> dict[int, Checkpoint]:
+        """Those that were kept, by meta-step."""
+        paths = self.path.parent.glob("step-*.safetensors")
+        return {step: self.snapshot(step) for step in sorted(int(p.stem[5:]) for p in paths)}
 
     def save(self, learner: MetaLearner[Any], used: Usage, log: TrainingLog, done: bool) -> None:
         """Write atomically; safetensors, never pickle."""
@@ -83,8 +92,12 @@ def train(
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    snapshots: Collection[int] = (),
 ) -> TrainingLog:
     """Meta-train until the learner ends or the budget of tasks or steps is spent.
+
+    ``snapshots`` are meta-steps after which the learner is kept beside the checkpoint; 0 is before
+    the first.
 
     Goes on from the checkpoint if there is one. Raises DivergedError on a loss that is not
     finite and TimeLimitError when the time is up. ``stream.used`` tells what was spent.
@@ -105,6 +118,12 @@ def train(
     def used() -> Usage:
         return stream.used.model_copy(update={"seconds": time.monotonic() - began})
 
+    def keep(step: int) -> None:
+        if checkpoint and step in snapshots:
+            checkpoint.snapshot(step).save(learner, used(), log, done=False)
+
+    if stream.used.steps == 0:
+        keep(0)
     steps = learner.meta_fit(stream, seed)
     try:
         while stream.used.steps < stream.budget.steps:
@@ -117,14 +136,11 @@ def train(
             if not math.isfinite(loss):
                 raise DivergedError(f"the meta-loss was {loss} at meta-step {done_steps}")
             log.add(done_steps, loss)
+            keep(done_steps)
             if progress:
                 progress(done_steps, loss)
-            now = time.monotonic()
-            if now > stream.deadline:
-                raise TimeLimitError(
-                    f"the limit of {stream.budget.seconds:g} s was used up in training"
-                )
-            if checkpoint and now - saved > checkpoint_seconds:
+            stream.check_time()
+            if checkpoint and time.monotonic() - saved > checkpoint_seconds:
                 checkpoint.save(learner, used(), log, done=False)
                 saved = time.monotonic()
     except BudgetExhausted:

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from metabench.episodes import to_device
-from metabench.evaluation import same
 from metabench.learners import LEARNERS
 from metabench.learners.contract import TaskInfo
 from metabench.rng import Address
+from metabench.scoring import same
 from metabench.tasks import Shape, TaskDistribution, sample
 from metabench.tasks.clusters import Clusters
 from metabench.tasks.glyphs import Glyphs

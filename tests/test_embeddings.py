@@ -16,11 +16,13 @@ from metabench import embeddings, evaluation
 from metabench.embeddings import Tables
 from metabench.episodes import Episodes, Query, Support
 from metabench.errors import ContractError
-from metabench.evaluation import LearnerPredictor, evaluate, indexed_episodes_of
+from metabench.evaluation import evaluate, indexed_episodes_of
 from metabench.learners import LEARNERS
 from metabench.learners.embedding import embeds
 from metabench.learners.metric.protonet import ProtoNet
 from metabench.learners.metric.protonet_transductive import TransductiveProtoNet
+from metabench.measures import Measures
+from metabench.predictors import LearnerPredictor
 from metabench.rng import Address, Plan
 from metabench.suite import Point
 from metabench.tasks import Shape, TaskDistribution, sample
@@ -94,7 +96,7 @@ class Unaudited(LearnerPredictor):
 
 
 def rows(learner: Any, *points: Point, kind: type[LearnerPredictor] = LearnerPredictor) -> Any:
-    return evaluate(kind(learner, CPU), points, ADDRESS, COUNT, "accuracy")
+    return evaluate(kind(learner, CPU), points, ADDRESS, COUNT, Measures("accuracy"))
 
 
 def images_embedded(*points: Point) -> int:

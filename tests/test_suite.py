@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from metabench.errors import MetabenchError
-from metabench.evaluation import LearnerPredictor, OraclePredictor, evaluate
+from metabench.evaluation import evaluate
 from metabench.learners import LEARNERS
+from metabench.measures import Measures
+from metabench.predictors import LearnerPredictor, OraclePredictor
 from metabench.records import CellKey
 from metabench.rng import Address
 from metabench.suite import load_suite, suite_names
@@ -92,7 +94,7 @@ def test_a_narrow_bayes_learner_is_optimal_at_home_and_harmful_outside() -> None
     points = tuple(p for p in source.points if p.condition in ("in-distribution", "frequency"))
 
     def risk(predictor: object) -> list[float]:
-        rows = evaluate(predictor, points, Address.of("control"), 400, "mse")  # type: ignore[arg-type]
+        rows = evaluate(predictor, points, Address.of("control"), 400, Measures("mse"))  # type: ignore[arg-type]
         return rows.groupby("level")["value"].mean().tolist()
 
     oracle = risk(OraclePredictor())
@@ -123,5 +125,5 @@ def test_the_identity_of_a_cell_is_frozen() -> None:
         seed=0,
         data={"glyphs": "abc"},
     )
-    assert key.id == "53036c69728e51d9d93a"
+    assert key.id == "d8d329f5a75fbe53dea0"
     assert key.model_copy(update={"seed": 1}).id != key.id

@@ -22,8 +22,10 @@ from pydantic import BaseModel, ConfigDict
 from subjects import ADDRESS, DrawnPool, Tasks, learner
 from timing import M_MMAP_THRESHOLD, Settings, seconds, set_allocator
 
-from metabench.evaluation import LearnerPredictor, evaluate
+from metabench.evaluation import evaluate
 from metabench.learners.contract import LEARNERS
+from metabench.measures import Measures
+from metabench.predictors import LearnerPredictor
 from metabench.suite import Point
 from metabench.tasks import Shape, TaskDistribution
 from metabench.tasks.harmonics import Harmonics
@@ -124,7 +126,9 @@ def peak_memory(name: str) -> Iterator[float]:
     metric = "accuracy" if distribution.kind == "classification" else "mse"
     point = Point("in distribution", 0, distribution, shape)
     for episodes in COUNTS:
-        evaluate(LearnerPredictor(subject, tasks.device), (point,), ADDRESS, episodes, metric)
+        evaluate(
+            LearnerPredictor(subject, tasks.device), (point,), ADDRESS, episodes, Measures(metric)
+        )
         # Not getrusage, whose peak a process inherits from the one that started it.
         status = Path("/proc/self/status").read_text(encoding="utf-8")
         yield int(status.partition("VmHWM:")[2].split()[0]) / 1024

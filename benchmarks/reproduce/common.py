@@ -23,9 +23,11 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from metabench.evaluation import LearnerPredictor, evaluate
+from metabench.evaluation import evaluate
 from metabench.learners.build import find_learner, resolve_parameters
 from metabench.learners.contract import MetaLearner, TaskInfo, TaskStream
+from metabench.measures import Measures
+from metabench.predictors import LearnerPredictor
 from metabench.records import Budget, Parameter
 from metabench.rng import Address, digest
 from metabench.running.environment import describe
@@ -249,7 +251,9 @@ def accuracy(
 ) -> float:
     """Mean accuracy in percent, predictions audited to be inductive unless the card says not."""
     point = Point("test", 0, distribution, shape)
-    rows = evaluate(LearnerPredictor(learner, device), (point,), address, episodes, "accuracy")
+    rows = evaluate(
+        LearnerPredictor(learner, device), (point,), address, episodes, Measures("accuracy")
+    )
     return 100 * float(rows["value"].mean())
 
 

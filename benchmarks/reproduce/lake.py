@@ -15,8 +15,8 @@ from common import Figure, Job, Score, Scores, Table, reproduce
 from omniglot import TABLE as OMNIGLOT
 
 from metabench.episodes import to_device
-from metabench.evaluation import score as accuracy_of
 from metabench.learners.contract import MetaLearner
+from metabench.scoring import score as accuracy_of
 from metabench.tasks.one_shot_runs import one_shot_runs
 
 SETTING = "20 runs"

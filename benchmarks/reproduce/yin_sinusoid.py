@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from common import Figure, Job, Score, Scores, Table, reproduce
 
-from metabench.evaluation import score as risk_of
 from metabench.learners.contract import MetaLearner
+from metabench.scoring import score as risk_of
 from metabench.tasks import Shape, sample
 from metabench.tasks.amplitude_sinusoid import AmplitudeSinusoid
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 
 from metabench.checking.subject import Broken, Subject
-from metabench.evaluation import same
 from metabench.learners.embedding import Part, embedded, embeds
+from metabench.scoring import same
 
 
 def embedding(s: Subject) -> None:

@@ -13,8 +13,8 @@ from torch import Tensor
 from metabench.checking.embedding import embedding
 from metabench.checking.subject import MAX_WAY, Broken, Subject, other_global_seed, with_queries
 from metabench.episodes import Episodes, Prediction, Support
-from metabench.evaluation import same, score
 from metabench.learners.contract import MetaTrained, begin, observe
+from metabench.scoring import same, score
 from metabench.tasks.base import bounds
 from metabench.tasks.clusters import Clusters
 from metabench.training import train

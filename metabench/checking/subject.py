@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from metabench.episodes import Episodes, Kind, Prediction, Query, to_device
-from metabench.evaluation import require_valid
 from metabench.learners.build import LearnerClass
 from metabench.learners.contract import MetaLearner, TaskInfo, TaskStream
 from metabench.records import Budget
 from metabench.rng import Address
+from metabench.scoring import is_number, require_fit
 from metabench.tasks import Shape, TaskDistribution, sample
 from metabench.tasks.base import Count
 from metabench.tasks.clusters import Clusters
@@ -138,7 +138,10 @@ class Subject:
         """The output, or Broken."""
         if not isinstance(prediction, Prediction):
             raise Broken(f"predict returned {type(prediction).__name__}, expected Prediction")
-        return require_valid(prediction, episodes)
+        output = require_fit(prediction, episodes)
+        if not is_number(output, episodes)[episodes.query.mask.cpu()].all():
+            raise Broken("the learner predicted NaN or infinity")
+        return output
 
 
 def with_queries(episodes: Episodes, index: Tensor) -> Episodes:

@@ -72,7 +72,9 @@ def _suites() -> Listing:
         sources = ", ".join(s.name for s in suite.source)
         conditions = str(sum(len(s.condition) for s in suite.source))
         presets = ", ".join(suite.preset)
-        rows.append([name, suite.kind, sources, conditions, presets, suite.fingerprint])
+        rows.append(
+            [name, " and ".join(suite.kinds), sources, conditions, presets, suite.fingerprint]
+        )
     return ["suite", "kind", "sources", "conditions", "presets", "fingerprint"], rows
 
 

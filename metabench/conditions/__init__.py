@@ -1,6 +1,15 @@
-"""What an intervention does to the inputs of episodes."""
+"""What an intervention does to episodes."""
 
-from metabench.conditions import images
-from metabench.conditions.base import INTERVENTIONS, Intervention, On, intervene
+from metabench.conditions import images, labels, support
+from metabench.conditions.base import INTERVENTIONS, Intervention, On, Setting, intervene
 
-__all__ = ["INTERVENTIONS", "Intervention", "On", "images", "intervene"]
+__all__ = [
+    "INTERVENTIONS",
+    "Intervention",
+    "On",
+    "Setting",
+    "images",
+    "intervene",
+    "labels",
+    "support",
+]

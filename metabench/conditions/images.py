@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metabench.conditions.base import INTERVENTIONS, Intervention
+from metabench.conditions.base import INTERVENTIONS, InputIntervention
+from metabench.episodes import Kind
 from metabench.rng import BlockDraws, Plan
 
 
@@ -19,7 +20,13 @@ def _flat(x: Tensor) -> Tensor:
     return x.flatten(0, 1)
 
 
-class Rotation(Intervention):
+class _OnImages(InputIntervention):
+    """Of classes: no regression task has images."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = ("classification",)
+
+
+class Rotation(_OnImages):
     """Rotate by ``value`` degrees, clockwise or counter-clockwise at random, bilinear."""
 
     unit: ClassVar[str] = "degrees"
@@ -41,7 +48,7 @@ class Rotation(Intervention):
         return F.grid_sample(images, grid, align_corners=False).view_as(x)
 
 
-class Inversion(Intervention):
+class Inversion(_OnImages):
     """Mix with the negative: (1 - value) x + value (1 - x); 1 is the negative."""
 
     def apply(self, x: Tensor, value: float, arrays: Mapping[str, Tensor]) -> Tensor:
@@ -49,7 +56,7 @@ class Inversion(Intervention):
         return (1 - value) * x + value * (1 - x)
 
 
-class Noise(Intervention):
+class Noise(_OnImages):
     """Add Gaussian noise of standard deviation ``value``, then clip to [0, 1]."""
 
     def arrays(self, draws: BlockDraws, items: int, shape: tuple[int, ...]) -> Plan:
@@ -62,7 +69,7 @@ class Noise(Intervention):
         return (x + value * arrays["noise"]).clamp(0, 1)
 
 
-class Blur(Intervention):
+class Blur(_OnImages):
     """Gaussian blur of standard deviation ``value`` pixels."""
 
     unit: ClassVar[str] = "px"
@@ -78,7 +85,7 @@ class Blur(Intervention):
         return F.conv2d(images, kernel.view(1, 1, -1, 1), padding=(radius, 0)).view_as(x)
 
 
-class Occlusion(Intervention):
+class Occlusion(_OnImages):
     """Erase a square that covers the fraction ``value`` of the image's area."""
 
     unit: ClassVar[str] = "of area"

@@ -17,9 +17,9 @@ def ood_gap(panel: Panel) -> pd.DataFrame:
     that lack a partner are left out.
     """
     keys = ["label", "seed", "episode"]
-    inside = panel.rows["condition"] == IN_DISTRIBUTION
-    start = panel.rows.loc[inside, [*keys, "risk"]].rename(columns={"risk": "start"})
-    rows = panel.rows[~inside].merge(start, on=keys)
+    inside = panel.scored["condition"] == IN_DISTRIBUTION
+    start = panel.scored.loc[inside, [*keys, "risk"]].rename(columns={"risk": "start"})
+    rows = panel.scored[~inside].merge(start, on=keys)
     rows["gap"] = rows["risk"] - rows["start"]
     grouped = rows.groupby(["label", "condition", "level", "seed"], as_index=False)
     return grouped.agg(value=("gap", "mean"), pairs=("gap", "size"))

@@ -16,8 +16,9 @@ from metabench.records import Condition, Protocol, Record
 class Panel:
     """Cells of one suite, source, preset, fingerprint and data.
 
-    ``rows`` is their episode table with a column ``label`` (the learner as the table names it) and
-    a column ``risk``: 1 - accuracy, or the squared error.
+    ``rows`` is their episode table after meta-training, with a column ``label`` (the learner as the
+    table names it) and a column ``risk``: 1 - accuracy, or the squared error; NaN for other
+    metrics. ``history`` has the same columns and the checkpoints before as well.
     """
 
     suite: str
@@ -30,6 +31,12 @@ class Panel:
     labels: dict[str, str]
     """Record id -> label."""
     rows: pd.DataFrame
+    history: pd.DataFrame
+
+    @property
+    def scored(self) -> pd.DataFrame:
+        """The rows of the protocol's metric, which have a risk."""
+        return self.rows[self.rows["risk"].notna()]
 
     def label_of(self, record: Record) -> str:
         """The learner's name; with the parameters that differ, if it is there more than once."""
@@ -62,6 +69,9 @@ def _panel(records: list[Record], episodes: pd.DataFrame) -> Panel:
     rows = episodes[episodes["record"].isin(names)]
     value = rows["value"].astype(float)
     risk = 1 - value if first.protocol.metric == "accuracy" else value
+    risk = risk.where(rows["metric"] == first.protocol.metric)
+    rows = rows.assign(label=rows["record"].map(names), risk=risk)
+    last = rows.groupby("record")["checkpoint"].transform("max")
     return Panel(
         suite=first.key.suite,
         source=first.key.source,
@@ -71,5 +81,6 @@ def _panel(records: list[Record], episodes: pd.DataFrame) -> Panel:
         protocol=first.protocol,
         records=records,
         labels=names,
-        rows=rows.assign(label=rows["record"].map(names), risk=risk),
+        rows=rows[rows["checkpoint"] == last],
+        history=rows,
     )

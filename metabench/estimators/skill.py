@@ -16,7 +16,7 @@ CELL = ["condition", "level"]
 def risk_table(panel: Panel) -> pd.DataFrame:
     """Mean risk over episodes: label, condition, level, seed, risk."""
     keys = ["label", *CELL, "seed"]
-    return panel.rows.groupby(keys)["risk"].mean().reset_index()
+    return panel.scored.groupby(keys)["risk"].mean().reset_index()
 
 
 def skill_table(panel: Panel) -> pd.DataFrame:

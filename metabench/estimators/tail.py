@@ -26,7 +26,7 @@ def cvar(risk: NDArray[np.float64], fraction: float = 0.1) -> float:
 def tail_risk(panel: Panel, fraction: float = 0.1) -> pd.DataFrame:
     """CVaR of the risk over episodes: label, condition, level, seed, value."""
     keys = ["label", "condition", "level", "seed"]
-    parts = [(*at, cvar(r.to_numpy(), fraction)) for at, r in panel.rows.groupby(keys)["risk"]]
+    parts = [(*at, cvar(r.to_numpy(), fraction)) for at, r in panel.scored.groupby(keys)["risk"]]
     return pd.DataFrame(parts, columns=[*keys, "value"])
 
 

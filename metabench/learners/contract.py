@@ -158,9 +158,13 @@ class TaskStream:
     def _catalogue(self) -> Catalogue:
         return self.distribution.catalogue(self.address.child("catalogue"))
 
-    def _allow(self, tasks: int) -> None:
+    def check_time(self) -> None:
+        """Raise TimeLimitError if the cell's time is up."""
         if time.monotonic() > self.deadline:
-            raise TimeLimitError(f"the limit of {self.budget.seconds:g} s was used up in training")
+            raise TimeLimitError(f"the limit of {self.budget.seconds:g} s was used up")
+
+    def _allow(self, tasks: int) -> None:
+        self.check_time()
         if self.used.tasks + tasks > self.budget.tasks:
             raise BudgetExhausted(f"the budget of {self.budget.tasks} tasks is used up")
 
@@ -247,6 +251,18 @@ def observe(learner: MetaLearner[Any], stream: Streamed, support: Support) -> St
     seen = concatenate(stream.seen, support)
     own = getattr(learner, "observe", None)
     return Streamed(own(stream.state, support) if own else learner.adapt(seen), seen)
+
+
+def retuned(
+    learner: MetaLearner[Any], *, rate: float = 1.0, steps: float = 1.0
+) -> MetaLearner[Any] | None:
+    """The learner with its inner learning rate and number of inner steps times these factors.
+
+    A learner with an inner loop has a method ``retuned(rate, steps)`` that returns such a copy of
+    itself, with the same parameters; 0 steps is no adaptation. None: it has no inner loop.
+    """
+    own = getattr(learner, "retuned", None)
+    return None if own is None else own(rate=rate, steps=steps)
 
 
 LEARNERS: Registry[type[MetaLearner[Any]]] = Registry("learner", "metabench.learners")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +14,16 @@ import pandas as pd
 import torch
 
 from metabench.errors import DivergedError, TimeLimitError, one_line
-from metabench.evaluation import LearnerPredictor, OraclePredictor, Predictor, evaluate
+from metabench.evaluation import evaluate
 from metabench.learners.contract import MetaLearner, TaskStream
+from metabench.measures import Measures
+from metabench.predictors import LearnerPredictor, OraclePredictor, Predictor
 from metabench.records import Environment, Record, Status, Usage
-from metabench.rng import Address
+from metabench.rng import Address, digest
+from metabench.running.history import history, snapshot_steps
 from metabench.running.plan import Cell
 from metabench.store import Store
+from metabench.suite import dump_task
 from metabench.training import CHECKPOINT_SECONDS, Checkpoint, TrainingLog, train
 
 
@@ -47,10 +52,15 @@ class Settings:
 
 
 def addresses(cell: Cell) -> tuple[Address, Address]:
-    """The streams of meta-training and meta-test tasks."""
-    key = cell.key
+    """The streams of meta-training and meta-test tasks.
+
+    The first belongs to the training distribution: every learner trains on the same tasks, in
+    whatever suite.
+    """
+    key, source = cell.key, cell.source
+    tasks = digest(json.dumps([dump_task(source.train), source.episode.model_dump()])).hex()
     base = Address.of("metabench", key.fingerprint, key.source)
-    return base.child("meta-train", key.seed), base.child("meta-test", key.seed)
+    return Address.of("metabench", "meta-train", tasks, key.seed), base.child("meta-test", key.seed)
 
 
 def run_cell(
@@ -83,25 +93,33 @@ def run_cell(
 
     try:
         predictor: Predictor = OraclePredictor()
+        checkpoint = Checkpoint(store.trainings / cell.training / "latest.safetensors")
         if cell.learner is not None:
-            learner: MetaLearner[Any] = cell.learner(**cell.key.parameters)
-            if hasattr(learner, "setup"):
-                learner.setup(cell.source.info, cell.key.seed, device)
-            checkpoint = Checkpoint(store.checkpoints / cell.id / "latest.safetensors")
+            learner = new_learner(cell, device)
             log = train(
-                learner, stream, cell.key.seed, checkpoint, on_step, settings.checkpoint_seconds
+                learner,
+                stream,
+                cell.key.seed,
+                checkpoint,
+                on_step,
+                settings.checkpoint_seconds,
+                snapshot_steps(budget.steps, preset.checkpoints),
             )
             predictor = LearnerPredictor(learner, device)
         began = time.monotonic()
+        points = cell.source.points
         rows = evaluate(
             predictor,
-            cell.source.points,
+            points,
             test_address,
             preset.episodes,
-            cell.suite.metric,
+            Measures.of(cell.source.metric, cell.source.train, points),
             stream.deadline,
             on_episodes,
-        )
+        ).assign(checkpoint=stream.used.steps)
+        if isinstance(predictor, LearnerPredictor) and preset.checkpoints:
+            past = history(cell, predictor, checkpoint, stream, test_address)
+            rows = pd.concat([rows, past], ignore_index=True)
         evaluation_seconds = time.monotonic() - began
     except DivergedError as error:
         status, message = "diverged", one_line(error)
@@ -112,7 +130,17 @@ def run_cell(
             raise
         status, message = "failed", one_line(error)
     record = new_record(cell, settings, status, message, stream.used, log, evaluation_seconds)
-    return store.write(record, None if rows is None else identified(rows, cell, stream.used.steps))
+    return store.write(record, None if rows is None else identified(rows, cell))
+
+
+def new_learner(cell: Cell, device: torch.device) -> MetaLearner[Any]:
+    """The cell's learner as it is before meta-training."""
+    if cell.learner is None:
+        raise ValueError("the oracle is no learner")
+    learner: MetaLearner[Any] = cell.learner(**cell.key.parameters)
+    if hasattr(learner, "setup"):
+        learner.setup(cell.source.info, cell.key.seed, device)
+    return learner
 
 
 def new_record(
@@ -142,7 +170,7 @@ def new_record(
     )
 
 
-def identified(rows: pd.DataFrame, cell: Cell, checkpoint: int) -> pd.DataFrame:
+def identified(rows: pd.DataFrame, cell: Cell) -> pd.DataFrame:
     """The rows with the columns that say whose they are."""
     key = cell.key
     return rows.assign(
@@ -150,7 +178,6 @@ def identified(rows: pd.DataFrame, cell: Cell, checkpoint: int) -> pd.DataFrame:
         suite=key.suite,
         source=key.source,
         seed=key.seed,
-        checkpoint=checkpoint,
     )
 
 

@@ -8,7 +8,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -88,8 +88,8 @@ def run_in_processes(
 
     try:
         while waiting or running:
-            while waiting and len(running) < workers:
-                cell = waiting.pop(0)
+            while len(running) < workers and (ready := _next(waiting, running)) is not None:
+                cell = waiting.pop(ready)
                 process = context.Process(
                     target=_work, args=(cell, str(store.root), settings, events), daemon=True
                 )
@@ -115,6 +115,14 @@ def run_in_processes(
             process.kill()
             process.join()
     return records
+
+
+def _next(
+    waiting: Sequence[Cell], running: Mapping[str, tuple[Cell, BaseProcess, float]]
+) -> int | None:
+    """The first cell whose meta-training is not under way elsewhere: it is to be done once."""
+    under_way = {cell.training for cell, _, _ in running.values()}
+    return next((i for i, c in enumerate(waiting) if c.training not in under_way), None)
 
 
 def _drain(events: Any, watcher: Watcher, wait: float) -> None:

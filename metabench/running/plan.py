@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from metabench.learners.build import (
 )
 from metabench.learners.contract import LEARNERS, MetaLearner
 from metabench.records import ORACLE, CellKey, LearnerInfo, Parameter
-from metabench.suite import EVERY, SourceSpec, Suite, load_suite
+from metabench.suite import EVERY, SourceSpec, Suite, dump_task, load_suite
 
 LearnerChoice = str | type[MetaLearner[Any]]
 Overrides = Mapping[str, Mapping[str, Parameter]]
@@ -46,6 +49,29 @@ class Cell:
     def id(self) -> str:
         """The record's id."""
         return self.key.id
+
+    @cached_property
+    def training(self) -> str:
+        """Names the meta-training by its content: cells that agree in it train once.
+
+        A cell without meta-training shares with no other.
+        """
+        if not hasattr(self.learner, "meta_fit"):
+            return self.id
+        key, preset = self.key, self.suite.get_preset(self.key.preset)
+        info = self.source.info
+        content = {
+            "learner": [key.learner, key.learner_version, key.learner_digest, key.parameters],
+            "train": dump_task(self.source.train),
+            "data": self.source.train.prepare(),
+            "shape": info.shape.model_dump(),
+            "max_way": info.max_way,
+            "budget": [preset.budget.tasks, preset.budget.steps],
+            "checkpoints": preset.checkpoints,
+            "seed": key.seed,
+            "protocol": key.protocol,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
 
     @property
     def title(self) -> str:
@@ -98,12 +124,13 @@ def plan(
         raise MetabenchError("no suite was named")
     chosen = [choose(learner) for learner in learners]
     overrides = dict(parameters or {})
-    _require_fit([learner for learner, _ in chosen], {s.kind for s in loaded}, overrides)
+    kinds = {kind for suite in loaded for kind in suite.kinds}
+    _require_fit([learner for learner, _ in chosen], kinds, overrides)
     cells: dict[str, Cell] = {}
     for suite in loaded:
         count = seeds or suite.get_preset(preset).seeds
-        able = [c for c in chosen if suite.kind in c[0].card.kinds]
         for source in suite.source:
+            able = [c for c in chosen if source.train.kind in c[0].card.kinds]
             data = source.prepare()
             # Baselines run as declared, whatever the overrides say: they are what skill 0 means.
             scored: list[tuple[LearnerClass | None, str | None, Overrides]] = [
@@ -113,9 +140,10 @@ def plan(
             if suite.oracle == "bayes":
                 scored.append((None, None, {}))
             for seed in range(count):
+                at_seed = source.at_seed(seed)
                 for learner_class, reference, changes in scored:
                     key = _key(suite, source, preset, seed, data, learner_class, changes)
-                    cells[key.id] = Cell(key, suite, source, learner_class, reference)
+                    cells[key.id] = Cell(key, suite, at_seed, learner_class, reference)
     return list(cells.values())
 
 

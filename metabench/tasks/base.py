@@ -87,6 +87,10 @@ class TaskDistribution(BaseModel):
     def check_shape(self, shape: Shape) -> None:
         """Raise MetabenchError when no episode of this shape can be drawn."""
 
+    def at_seed(self, seed: int) -> Self:
+        """The distribution of that meta-seed; the same for all but finite sets of tasks."""
+        return self
+
     def prepare(self) -> dict[str, str]:
         """Load the data, if any; returns data set -> content hash. Raises if it is not there."""
         return {}
@@ -125,6 +129,10 @@ class TaskDistribution(BaseModel):
 
     def oracle(self, episodes: Episodes) -> Tensor | None:
         """The Bayes predictor's output [T, Q, D] for this very distribution, where it is known."""
+        return None
+
+    def prior_mean(self, episodes: Episodes) -> Tensor | None:
+        """The best output [T, Q, D] for these queries without any support, where it is known."""
         return None
 
 

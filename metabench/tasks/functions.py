@@ -7,7 +7,9 @@ about the function and the Bayes risk of a noisy task is estimation error alone.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from dataclasses import replace
+from functools import lru_cache
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -16,10 +18,13 @@ from pydantic import Field
 
 from metabench.episodes import Episodes, Kind, Query, Support
 from metabench.errors import MetabenchError
-from metabench.rng import BlockDraws, Plan
+from metabench.rng import Address, BlockDraws, Plan
 from metabench.tasks.base import Range, Shape, TaskDistribution, bounds
+from metabench.tasks.finite import posterior_mean, task_set
 
 Array = NDArray[np.float64]
+PRIOR_TASKS = 4096
+"""Tasks that a mean over the law is taken of."""
 
 
 class FunctionFamily(TaskDistribution):
@@ -28,6 +33,10 @@ class FunctionFamily(TaskDistribution):
     kind: ClassVar[Kind] = "regression"
     inputs: Range
     noise: float = Field(default=0.0, ge=0, description="standard deviation, support targets only")
+    tasks: int | None = Field(
+        default=None, ge=1, description="a finite set of tasks, new for each meta-seed; None: all"
+    )
+    task_seed: int = Field(default=0, ge=0, description="which set; the meta-seed, in a run")
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -47,6 +56,41 @@ class FunctionFamily(TaskDistribution):
     def evaluate(self, tasks: Plan, x: Array) -> Array:
         """f(x) for x [T, n] -> [T, n]."""
 
+    def at_seed(self, seed: int) -> Self:
+        """With the set of tasks of that meta-seed."""
+        return self if self.tasks is None else self.model_copy(update={"task_seed": seed})
+
+    def task_set(self) -> Plan:
+        """Parameters [M, ...] of the finite set of tasks; raises ValueError if there is none.
+
+        The same tasks, as far as they can be, in whatever distribution of the family.
+        """
+        if self.tasks is None:
+            raise ValueError("the tasks are not a finite set")
+        return _task_set(self)
+
+    def law(self) -> Self:
+        """The distribution that a finite set of tasks was drawn from."""
+        return self.model_copy(update={"tasks": None})
+
+    def oracle(self, episodes: Episodes) -> torch.Tensor | None:
+        """The Bayes predictor [T, Q, 1], for the finite set of tasks if there is one."""
+        if self.tasks is None:
+            return self.bayes(episodes)
+        return posterior_mean(self, self.task_set(), episodes)
+
+    def bayes(self, episodes: Episodes) -> torch.Tensor | None:
+        """The Bayes predictor for the whole law, where it is known; needs support."""
+        return None
+
+    def prior_mean(self, episodes: Episodes) -> torch.Tensor:
+        """The best predictor [T, Q, 1] without support: over the finite set, or 4,096 tasks."""
+        tasks = self.task_set() if self.tasks else _task_set(_some(self))
+        nothing = torch.zeros_like(episodes.support.mask)
+        return posterior_mean(
+            self, tasks, replace(episodes, support=replace(episodes.support, mask=nothing))
+        )
+
     def check_shape(self, shape: Shape) -> None:
         """Regression has no classes."""
         if bounds(shape.way) != (0, 0):
@@ -60,7 +104,7 @@ class FunctionFamily(TaskDistribution):
         least, most = bounds(shape.shot)
         size = draws.size
         return {
-            **self.draw_tasks(draws),
+            **self._tasks(draws),
             "support_u": draws("support_u").random((most, size)).T,
             "support_noise": draws("support_noise").standard_normal((most, size)).T
             if self.noise
@@ -70,6 +114,13 @@ class FunctionFamily(TaskDistribution):
             if least == most
             else draws("shot").integers(least, most + 1, size),
         }
+
+    def _tasks(self, draws: BlockDraws) -> dict[str, Array]:
+        """The parameters of a block's tasks."""
+        if self.tasks is None:
+            return self.draw_tasks(draws)
+        which = draws("task").integers(self.tasks, size=draws.size)
+        return {name: np.asarray(a, np.float64)[which] for name, a in self.task_set().items()}
 
     def realise(self, plan: Plan, shape: Shape, device: torch.device) -> Episodes:
         """Computed on the CPU in float64, so that every device gets the same float32 values."""
@@ -94,6 +145,17 @@ class FunctionFamily(TaskDistribution):
         )
         query = Query(column(x_query), torch.ones(tasks, queries, dtype=torch.bool))
         return Episodes(support, query, column(y_query))
+
+
+@lru_cache(maxsize=8)
+def _task_set(family: FunctionFamily) -> Plan:
+    name = type(family).__name__
+    address = Address.of("task set", name, family.version, family.task_seed)
+    return task_set(family, address, family.tasks or 1)
+
+
+def _some(family: FunctionFamily) -> FunctionFamily:
+    return family.model_copy(update={"tasks": PRIOR_TASKS})
 
 
 def uniform(draws: BlockDraws, name: str, interval: Range) -> Array:

@@ -64,7 +64,7 @@ class Harmonics(FunctionFamily):
             super().shifted(axis, value)
         return self.model_copy(update=change[axis])
 
-    def oracle(self, episodes: Episodes) -> Tensor:
+    def bayes(self, episodes: Episodes) -> Tensor:
         """The posterior mean: L F' (F L F' + noise^2 I)^-1 y (Rasmussen & Williams 2006, 2.12)."""
         support = episodes.support
         scale = torch.from_numpy(self._deviations())

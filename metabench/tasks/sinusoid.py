@@ -58,7 +58,7 @@ class Sinusoid(FunctionFamily):
             super().shifted(axis, value)
         return self.model_copy(update=change[axis])
 
-    def oracle(self, episodes: Episodes) -> Tensor:
+    def bayes(self, episodes: Episodes) -> Tensor:
         """Posterior mean under this very prior; needs two support points.
 
         With w known, y = a sin(w x) + b cos(w x) with a = A cos p and b = A sin p. Without noise

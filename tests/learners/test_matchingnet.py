@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metabench.episodes import Support, concatenate
-from metabench.evaluation import score
 from metabench.learners.metric.matchingnet import MatchingNet
 from metabench.learners.metric.matchingnet_fce import FullContextMatchingNet, lstm_step
 from metabench.rng import Address
+from metabench.scoring import score
 from metabench.tasks import Shape, sample
 from metabench.tasks.clusters import Clusters
 from tests.conftest import CPU, stream_of

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from metabench.episodes import Episodes, Query, Support, concatenate
 from metabench.errors import MetabenchError
-from metabench.evaluation import score
 from metabench.learners import LEARNERS
 from metabench.learners.build import resolve_parameters
 from metabench.learners.metric.base import MetricLearner
 from metabench.learners.metric.protonet import ProtoNet
 from metabench.learners.metric.protonet_transductive import TransductiveProtoNet
 from metabench.rng import Address
+from metabench.scoring import score
 from metabench.tasks import Shape, sample
 from metabench.tasks.clusters import Clusters
 from tests.conftest import CPU, stream_of

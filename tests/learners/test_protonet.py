@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metabench.episodes import Episodes, Support, concatenate
-from metabench.evaluation import score
 from metabench.learners.baselines.nearest_neighbour import NearestNeighbour
 from metabench.learners.baselines.ridge import FourierRidge, Ridge, gaussian, leave_one_out
 from metabench.learners.baselines.scratch import Scratch
 from metabench.learners.contract import MetaLearner
 from metabench.learners.metric.protonet import ProtoNet, prototypes, squared_distances
 from metabench.rng import Address
+from metabench.scoring import score
 from metabench.tasks import Shape, sample
 from metabench.tasks.clusters import Clusters
 from metabench.tasks.harmonics import Harmonics

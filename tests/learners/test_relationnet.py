@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from metabench.episodes import Query, Support, concatenate
-from metabench.evaluation import score
 from metabench.learners.backbones import Conv4
 from metabench.learners.metric.relationnet import Relation, RelationNet
 from metabench.rng import Address
+from metabench.scoring import score
 from metabench.tasks import Shape, sample
 from metabench.tasks.clusters import Clusters
 from tests.conftest import CPU, stream_of

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from metabench.evaluation import score
 from metabench.learners.baselines.nearest_neighbour import NearestNeighbour
 from metabench.rng import Address
+from metabench.scoring import score
 from metabench.tasks import Shape, glyphs, sample
 from metabench.tasks.cache import cached_pool, pool_path
 from metabench.tasks.glyph_render import (

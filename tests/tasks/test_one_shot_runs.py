@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from metabench.errors import MetabenchError
-from metabench.evaluation import score
 from metabench.learners.baselines.nearest_neighbour import NearestNeighbour
+from metabench.scoring import score
 from metabench.tasks.one_shot_runs import RUNS, WAY, one_shot_runs
 from tests.tasks.test_omniglot import needs_data, png, root, write  # noqa: F401 - a fixture
 
