@@ -5,6 +5,7 @@ import metabench.tasks.cifar_fs
 import metabench.tasks.clusters
 import metabench.tasks.glyphs
 import metabench.tasks.harmonics
+import metabench.tasks.linear
 import metabench.tasks.mnist
 import metabench.tasks.omniglot
 import metabench.tasks.sinusoid  # noqa: F401 - importing registers
