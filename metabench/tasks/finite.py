@@ -15,7 +15,7 @@ from metabench.rng import BLOCK, Address, BlockDraws, Plan, Streams
 Array = NDArray[np.float64]
 LEAST_NOISE = 1e-3
 """Standard deviation that a likelihood without noise is given."""
-VALUES = 2**24
+VALUES = 2**20
 """Function values held at a time, at most."""
 
 
@@ -71,7 +71,7 @@ def _posterior_mean(
 
     def values(at: Array) -> Array:
         """f_m(x) of every task m [M, T, n]."""
-        flat = np.broadcast_to(at.reshape(1, -1), (count, at.size))
+        flat = np.tile(at.reshape(1, -1), (count, 1))
         return family.evaluate(tasks, flat).reshape(count, *at.shape)
 
     error = ((values(x) - y) ** 2 * mask).sum(axis=2)
