@@ -31,7 +31,9 @@ NOTES = {
     "W4": "Every side holds uint8 images in memory and draws in one process. Episodes are checked "
     "for shape, labels and repeated items.",
     "W5": "The same drawn episodes on both sides, scored by accuracy. learn2learn adapts "
-    "first-order.",
+    "first-order. Of an evaluation of 1,000 episodes from a pool, metabench draws all and embeds "
+    "each image it meets once, both timed; the peers, whose time an episode does not depend on "
+    "how many there are, are given 50 drawn ones.",
 }
 INTRODUCTION = """\
 # Speed
