@@ -14,7 +14,7 @@ from torch import Tensor
 from metabench.episodes import Episodes, Query, Support, concatenate
 from metabench.learners import LEARNERS
 from metabench.learners.contract import TaskInfo
-from metabench.learners.gradient.base import GradientLearner, looped
+from metabench.learners.gradient.base import GradientLearner
 from metabench.learners.gradient.derivatives import Fused
 from metabench.learners.gradient.maml import Maml
 from metabench.learners.gradient.maml_pp import step_weights
@@ -188,15 +188,6 @@ def test_tasks_lifted_by_vmap_equal_tasks_in_a_loop(name: str) -> None:
     assert float(loss) == pytest.approx(float(loop_loss))
     for key, value in lifted.items():
         assert torch.allclose(value, loop[key], atol=1e-10), key
-
-
-def test_a_loop_gives_what_vmap_gives_on_nested_arguments() -> None:
-    def one(pair: tuple[Tensor, Tensor], more: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {"sum": pair[0] + pair[1] * more["a"]}
-
-    a, b, c = torch.rand(3, 2), torch.rand(3, 2), torch.rand(3)
-    expected = torch.func.vmap(one)((a, b), {"a": c})
-    assert torch.equal(looped(one)((a, b), {"a": c})["sum"], expected["sum"])
 
 
 @pytest.mark.parametrize(

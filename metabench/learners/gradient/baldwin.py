@@ -14,13 +14,8 @@ from torch.func import vmap
 from metabench.episodes import Episodes
 from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS, LearnerCard, TaskInfo, TaskStream
-from metabench.learners.gradient.base import (
-    GradientLearner,
-    Items,
-    looped,
-    query_of,
-    support_of,
-)
+from metabench.learners.gradient.base import GradientLearner, Items, query_of, support_of
+from metabench.learners.gradient.lifting import looped
 
 Shaping = Literal["ranks", "standardised"]
 

@@ -10,7 +10,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 from torch.func import grad_and_value, vmap
-from torch.utils import _pytree as pytree
 
 from metabench.episodes import Episodes, Prediction, Query, Support, mask_absent_classes
 from metabench.learners.backbones import (
@@ -24,6 +23,7 @@ from metabench.learners.backbones import (
 )
 from metabench.learners.contract import StepLog, TaskInfo, TaskStream
 from metabench.learners.gradient.derivatives import Fused, Loss, recorded, transformed
+from metabench.learners.gradient.lifting import looped
 from metabench.learners.network import Network, item_loss
 from metabench.learners.trainable import Trainable
 from metabench.rng import Address
@@ -258,7 +258,7 @@ class GradientLearner(Trainable[Adapted]):
 
     def fuse(self, fused: bool) -> None:
         """Run the meta-step as it is, or compiled: whole if lifted, in two parts if in a loop."""
-        self.fused = fused
+        self.fused = self.compiling = fused
         lifted, parts = fused and not self.loops, fused and self.loops
         self.inner = Fused(self.slope) if parts else self.slope
         self.outer = Fused(self.query_loss) if parts else self.query_loss
@@ -266,16 +266,20 @@ class GradientLearner(Trainable[Adapted]):
 
     def lift(self, one: Callable[..., Any]) -> Callable[..., Any]:
         """A function of one task as a function of a batch of them."""
-        return looped(one) if self.loops else vmap(one)
+        return looped(one, alone=self.compiling) if self.loops else vmap(one)
 
     def meta_fit(self, tasks: TaskStream, seed: int) -> Iterator[StepLog]:
         """One step of the outer optimiser a meta-batch."""
         fixed = all(isinstance(count, int) for count in (self.info.shape.way, self.info.shape.shot))
         long = tasks.planned_steps(self.batch) >= FUSE_FROM
         self.fuse(fixed and long if self.fused_training is None else self.fused_training)
+        order: bool | None = None
         try:
             while True:
                 self.schedule(tasks)
+                # Another shape or order is compiled anew, which threads would do at the same time.
+                self.compiling = self.fused and not (fixed and order == self.second_order)
+                order = self.second_order
                 gradients, loss = self.meta_gradient(self.frozen, tasks.next(self.batch))
                 yield self.update(loss, gradients)
         finally:
@@ -344,18 +348,3 @@ def query_of(episodes: Episodes) -> Items:
     """The queries of all tasks, with their labels."""
     query = episodes.query
     return Items(query.x, episodes.query_y, query.mask, episodes.support.way)
-
-
-def looped(one: Callable[..., Any]) -> Callable[..., Any]:
-    """Like ``vmap``: every tensor among the arguments is split along its first axis."""
-
-    def all_tasks(*arguments: Any) -> Any:
-        leaves, spec = pytree.tree_flatten(arguments)
-        results = [
-            pytree.tree_flatten(one(*pytree.tree_unflatten(list(each), spec)))
-            for each in zip(*(leaf.unbind(0) for leaf in leaves), strict=True)
-        ]
-        stacked = [torch.stack(column) for column in zip(*(r[0] for r in results), strict=True)]
-        return pytree.tree_unflatten(stacked, results[0][1])
-
-    return all_tasks
