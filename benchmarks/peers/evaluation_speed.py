@@ -42,6 +42,7 @@ from torch.nn import functional as F
 from metabench.embeddings import Tables
 from metabench.episodes import Episodes
 from metabench.evaluation import chunks, evaluate
+from metabench.learners.embedding import embeds
 from metabench.learners.trainable import Trainable
 from metabench.measures import Measures
 from metabench.predictors import LearnerPredictor
@@ -160,7 +161,7 @@ def rows(settings: Settings) -> Iterator[Row]:
     work = "evaluation, ProtoNet, Conv-4-64, 5-way 5-shot, 15 queries"
     for library, make in PROTONET.items():
         yield measured(shape, work, library, make, "protonet", options, settings)
-    work = f"evaluation of {EPISODES:,} such episodes of a pool of {CLASSES} x 20 images"
+    work = f"{work}, {EPISODES:,} episodes of a pool of {CLASSES} x 20 images"
     for library, make in PROTONET.items():
         yield from_pool(shape, work, library, make, options, settings)
     shape = Shape(way=5, shot=1, query=QUERY)
@@ -268,6 +269,7 @@ def from_pool(
     with float64():
         to_double(subject)
         distribution: TaskDistribution = DoublePool()
+        assert embeds(subject)
         table = Tables(subject, settings.device, ADDRESS).of(distribution)
         assert table is not None
         indexed = sample_indexed(distribution, shape, ADDRESS, range(4))
