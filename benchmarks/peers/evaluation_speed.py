@@ -42,7 +42,7 @@ from torch.nn import functional as F
 from metabench.embeddings import Tables
 from metabench.episodes import Episodes
 from metabench.evaluation import chunks, evaluate
-from metabench.learners.embedding import embeds
+from metabench.learners.embedding import Embeds
 from metabench.learners.trainable import Trainable
 from metabench.measures import Measures
 from metabench.predictors import LearnerPredictor
@@ -269,7 +269,7 @@ def from_pool(
     with float64():
         to_double(subject)
         distribution: TaskDistribution = DoublePool()
-        assert embeds(subject)
+        assert isinstance(subject, Embeds)
         table = Tables(subject, settings.device, ADDRESS).of(distribution)
         assert table is not None
         indexed = sample_indexed(distribution, shape, ADDRESS, range(4))
