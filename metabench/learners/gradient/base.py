@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -12,22 +12,31 @@ from torch import Tensor
 from torch.func import grad_and_value, vmap
 
 from metabench.episodes import Episodes, Prediction, Query, Support, mask_absent_classes
-from metabench.learners.backbones import (
-    MLP,
-    BackboneName,
-    Conv4,
-    Parameters,
-    ResNet12,
-    Statistics,
-    backbone_for,
-)
+from metabench.learners.backbones import MLP, BackboneName, Parameters, Statistics, backbone_for
 from metabench.learners.contract import StepLog, TaskInfo, TaskStream
-from metabench.learners.gradient.derivatives import Fused, Loss, recorded, transformed
+from metabench.learners.gradient.derivatives import Fused, Loss
+from metabench.learners.gradient.inner_loop import (
+    Adapted,
+    InnerLoop,
+    Items,
+    query_of,
+    support_of,
+)
 from metabench.learners.gradient.lifting import looped
-from metabench.learners.network import Network, item_loss
-from metabench.learners.trainable import Trainable
+from metabench.learners.network import Network
 from metabench.rng import Address
 from metabench.tasks.base import bounds
+
+__all__ = [
+    "FUSE_FROM",
+    "HEAD_STD",
+    "Adapted",
+    "GradientLearner",
+    "Items",
+    "Positive",
+    "query_of",
+    "support_of",
+]
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -38,27 +47,8 @@ HEAD_STD = 0.01
 """Deviation of a classifier's head at the start."""
 
 
-class Items(NamedTuple):
-    """Labelled items of one task: x [S, *X], y [S] or [S, D], mask [S], way []."""
-
-    x: Tensor
-    y: Tensor
-    mask: Tensor
-    way: Tensor
-
-
-@dataclass(frozen=True)
-class Adapted:
-    """What tasks have in common, what each has of its own [T, ...], its normalisation, its way."""
-
-    common: dict[str, Tensor]
-    own: dict[str, Tensor]
-    statistics: Statistics
-    way: Tensor
-
-
 @dataclass(eq=False)
-class GradientLearner(Trainable[Adapted]):
+class GradientLearner(InnerLoop):
     """Meta-learns what a few gradient steps on the support set start from.
 
     A subclass says what it meta-learns (``meta_parameters``), which parameters a task changes
@@ -135,88 +125,6 @@ class GradientLearner(Trainable[Adapted]):
     ) -> dict[str, Tensor]:
         """Everything that is meta-learned: here the network's initial weights."""
         return weights
-
-    def adapts(self, name: str) -> bool:
-        """Whether a task changes this parameter."""
-        return True
-
-    def start(self, meta: Parameters, support: Items) -> dict[str, Tensor]:
-        """The parameters that a task changes, as they are before the first step."""
-        return {k: meta[k] for k in self.names if self.adapts(k)}
-
-    def updated(
-        self, meta: Parameters, fast: Parameters, gradients: Parameters, step: int
-    ) -> dict[str, Tensor]:
-        """One inner step: gradient descent."""
-        return {k: p - self.lr * gradients[k] for k, p in fast.items()}
-
-    @property
-    def second_order(self) -> bool:
-        """Whether the meta-gradient has a part through the inner gradients."""
-        return True
-
-    def slope(self, meta: Parameters, fast: Parameters, support: Items) -> dict[str, Tensor]:
-        """The gradient of the support loss in the parameters that a task changes."""
-
-        mask = self.padded(support.mask)
-        way, network = (recorded, self.direct) if self.single else (transformed, self.network)
-
-        def loss(fast: Parameters) -> Tensor:
-            return network.loss({**meta, **fast}, support.x, support.y, mask, support.way)[0]
-
-        return way(loss, fast, second_order=self.second_order)
-
-    @property
-    def direct(self) -> Network:
-        """The network with torch's own normalisation, where nobody asks for the statistics."""
-        backbone: Any = getattr(self.network, "backbone", None)
-        if not isinstance(backbone, Conv4 | ResNet12):
-            return self.network
-        return replace(self.network, backbone=replace(backbone, fused=True))
-
-    @property
-    def single(self) -> bool:
-        """Whether one task is looked at a time, by code that runs as it is written."""
-        return self.loops and not self.fused
-
-    def trajectory(
-        self, meta: Parameters, support: Items, steps: int
-    ) -> Iterator[dict[str, Tensor]]:
-        """The changed parameters of one task after 0, 1, ..., ``steps`` inner steps."""
-        fast = self.start(meta, support)
-        yield fast
-        for step in range(steps):
-            fast = self.updated(meta, fast, self.inner(meta, fast, support), step)
-            yield fast
-
-    def inner_loop(self, meta: Parameters, support: Items, steps: int) -> dict[str, Tensor]:
-        """The changed parameters of one task after the last inner step."""
-        *_, last = self.trajectory(meta, support, steps)
-        return last
-
-    def statistics(self, meta: Parameters, fast: Parameters, support: Items) -> Statistics:
-        """What the support set normalises with, under these parameters."""
-        mask = self.padded(support.mask)
-        return self.network.forward({**meta, **fast}, support.x, None, mask)[1]
-
-    def query_loss(
-        self, meta: Parameters, fast: Parameters, support: Items, query: Items
-    ) -> Tensor:
-        """Mean loss of one task's queries under its parameters."""
-        given = None if self.card.transductive else self.statistics(meta, fast, support)
-        mask = self.padded(query.mask)
-        network = self.direct if self.single and given is None else self.network
-        output, _ = network.forward({**meta, **fast}, query.x, given, mask)
-        return item_loss(output, query.y, mask, query.way)
-
-    def padded(self, mask: Tensor) -> Tensor | None:
-        """The mask, or None where one task is looked at and nothing of it is padding."""
-        return None if self.single and bool(mask.all()) else mask
-
-    def task_loss(self, meta: Parameters, support: Items, query: Items) -> Tensor:
-        """The meta-loss of one task: its query loss after the inner loop."""
-        fast = self.inner_loop(meta, support, self.inner_steps)
-        return self.outer(meta, fast, support, query)
 
     def task_gradient(
         self, meta: Parameters, support: Items, query: Items
@@ -337,14 +245,3 @@ def channels_last(parameters: Parameters) -> dict[str, Tensor]:
         k: p.to(memory_format=torch.channels_last) if p.ndim == 4 else p
         for k, p in parameters.items()
     }
-
-
-def support_of(support: Support) -> Items:
-    """The support sets of all tasks."""
-    return Items(support.x, support.y, support.mask, support.way)
-
-
-def query_of(episodes: Episodes) -> Items:
-    """The queries of all tasks, with their labels."""
-    query = episodes.query
-    return Items(query.x, episodes.query_y, query.mask, episodes.support.way)
