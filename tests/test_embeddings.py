@@ -111,8 +111,8 @@ FOR_THE_TABLE = 1 + 2 * evaluation.AUDITED * ITEMS_OF_AN_EPISODE
 """To learn the size of an embedding, and to compare with the learner itself."""
 
 
-def test_the_learners_that_embed_each_input_by_itself_are_these() -> None:
-    assert set(EMBEDDING) == {
+def test_no_learner_that_embeds_each_input_by_itself_has_ceased_to_say_so() -> None:
+    assert set(EMBEDDING) >= {
         "anp",
         "baseline++",
         "cnp",
