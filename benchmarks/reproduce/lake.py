@@ -41,7 +41,8 @@ TABLE = Table(
         "Support and query of a trial are of one alphabet that was never trained on. With 400 "
         "trials an error of 4.5 has a binomial half-width of 2.0 points, so that people and BPL "
         "cannot be told apart; the interval over seeds has the training's variance alone. "
-        "Published rows without a run are for comparison."
+        "Published rows without a run are for comparison; the modified Hausdorff distance is "
+        "measured by `hausdorff.py`, at the end of this page."
     ),
     figures=(
         Figure("protonet", SETTING, "protonet-1-shot", 13.7, None, f"{REPORT} [M]"),

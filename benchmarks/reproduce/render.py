@@ -12,6 +12,7 @@ import argparse
 import importlib
 from pathlib import Path
 
+import exact
 from common import RESULTS, SEEDS, Figure, Measured, Results, Table, minutes, rows_of
 
 from metabench.statistics import t_interval
@@ -25,6 +26,7 @@ SCRIPTS = (
     "ntm_copy",
     "cifar_fs",
 )
+CHECKS = ("hausdorff", "task_diversity", "baldwin", "immune")
 PAGE = Path(__file__).parents[2] / "docs" / "reproductions.md"
 HEAD = """# Reproductions
 
@@ -42,11 +44,21 @@ verified. *Inductive* learners predict each query by itself, *transductive* ones
 Minutes are wall time of meta-training, measured beside other work on the same machine.
 """
 
+KNOWN = """# Known answers
+
+Nothing is meta-trained here: what is measured has an answer that is derived ([D]), published, or
+computed by other code. *Ours* is the mean over replicates with Student's 95 % interval.
+"""
+
 
 def page(tables: list[Table], folder: Path = RESULTS) -> str:
     """The whole page."""
     parts = [section(table, Results.load(folder / f"{table.name}.json")) for table in tables]
-    return "\n".join([HEAD, *parts])
+    known = [
+        "\n".join(exact.section(check, exact.load(folder / f"{check.name}.json")))
+        for check in checks()
+    ]
+    return "\n".join([HEAD, *parts, KNOWN, *known])
 
 
 def section(table: Table, results: Results) -> str:
@@ -132,6 +144,11 @@ def mark(runs: dict[tuple[str, ...], str], what: tuple[str, ...]) -> str:
 def tables() -> list[Table]:
     """Every script's table."""
     return [importlib.import_module(name).TABLE for name in SCRIPTS]
+
+
+def checks() -> list[exact.Check]:
+    """Every script's known answers."""
+    return [importlib.import_module(name).CHECK for name in CHECKS]
 
 
 def main() -> None:

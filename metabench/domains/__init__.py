@@ -1,0 +1,1 @@
+"""Learning to learn beyond machine learning: small worlds, each with a known answer."""
