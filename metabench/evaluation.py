@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from metabench.attacks import Attack
 from metabench.conditions import intervene
 from metabench.embeddings import Table, Tables
 from metabench.episodes import Episodes
@@ -114,6 +115,10 @@ def evaluate(
                 raise TimeLimitError("the cell's time limit was used up in evaluation")
             if here is not None:
                 episodes = draw(point, address, indices)
+                if point.attack is not None:
+                    attack = Attack(point.attack, point.value, point.on)
+                    drawn = point.address(address)
+                    episodes = attack(here, point.distribution, episodes, drawn, indices)
                 try:
                     taken = measures.take(here, point, episodes, address, indices)
                 except ContractError as error:

@@ -10,7 +10,7 @@ import torch
 from metabench.embeddings import Table
 from metabench.episodes import Episodes, Prediction, Query, to_device
 from metabench.errors import ContractError
-from metabench.learners.contract import MetaLearner, retuned
+from metabench.learners.contract import MetaLearner, differentiable, retuned
 from metabench.learners.embedding import embedded
 from metabench.scoring import same
 from metabench.suite import Point
@@ -53,6 +53,8 @@ class LearnerPredictor:
 
     def at(self, point: Point) -> Self | None:
         """With the inner loop that the point asks for; None if the learner has no such thing."""
+        if point.attack == "gradient-attack" and not differentiable(self.learner):
+            return None
         if point.inner is None:
             return self
         if point.inner == "precision":
@@ -110,6 +112,8 @@ class OraclePredictor:
 
     def at(self, point: Point) -> Predictor | None:
         """Without adaptation, the best predictor that sees no support; else itself."""
+        if point.attack == "gradient-attack":
+            return None
         if point.inner is None:
             return self
         return PriorPredictor() if point.inner == "inner-steps" and point.value == 0 else None

@@ -33,6 +33,22 @@ IN_DISTRIBUTION = "in-distribution"
 ORACLE = "oracle"
 """Name of the pseudo-learner whose rows are the Bayes predictor's."""
 
+DIAGNOSTIC = frozenset(
+    {
+        "other-support",
+        "label-permutation",
+        "shuffled-labels",
+        "empty-support",
+        "seen-tasks",
+        "no-adaptation",
+        "no-adaptation-seen",
+        "private",
+        "cue-intact",
+        "cue-swapped",
+    }
+)
+"""Roles of conditions that ask something of the learner and are no world to do well in."""
+
 Status = Literal["ok", "failed", "timeout", "diverged"]
 Parameter = bool | int | float | str | None
 
@@ -102,6 +118,11 @@ class Condition(_Model):
     role: str = Field(default="", description="what it is to estimators; several may share one")
     values: list[float] = Field(description="physical value of levels 1, 2, ...")
     unit: str = ""
+
+    @property
+    def diagnostic(self) -> bool:
+        """Whether skill there says nothing about the learner: only estimators read it."""
+        return self.role in DIAGNOSTIC
 
 
 class Probe(_Model):

@@ -128,13 +128,14 @@ def _row(
     known = own[own["status"] == IDENTIFIABLE]
     start = own[own["condition"] == IN_DISTRIBUTION]
     raw = 1 - start["risk"] if panel.protocol.metric == "accuracy" else start["risk"]
-    shifted = known[known["condition"] != IN_DISTRIBUTION]
+    worlds = [c.name for c in panel.protocol.conditions if not c.diagnostic]
+    shifted = known[known["condition"].isin(worlds)]
     by_condition = shifted.groupby(["condition", "seed"])["skill"].mean()
     worst = by_condition.groupby("condition").mean()
     curves = {
         c.name: severity_curve(skills, label, c.name)
         for c in panel.protocol.conditions
-        if levels_of(c) > 1
+        if levels_of(c) > 1 and not c.diagnostic
     }
     aus, reason = _aus(curves.values())
     family = records[0].learner.family

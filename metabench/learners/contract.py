@@ -265,4 +265,12 @@ def retuned(
     return None if own is None else own(rate=rate, steps=steps)
 
 
+def differentiable(learner: MetaLearner[Any]) -> bool:
+    """Whether ``adapt`` and ``predict`` let gradients through to inputs that require them.
+
+    A learner says so with an attribute ``differentiable``.
+    """
+    return bool(getattr(learner, "differentiable", False))
+
+
 LEARNERS: Registry[type[MetaLearner[Any]]] = Registry("learner", "metabench.learners")

@@ -99,8 +99,7 @@ class Supervised(Trainable[State]):
 
     def embed_items(self, x: Tensor) -> Tensor:
         """Frozen features [N, F] of inputs [N, *X]."""
-        with torch.no_grad():
-            return self.embedding(self.frozen, x, self.running)[0]
+        return self.embedding(self.frozen, x, self.running)[0]
 
     def adapt_embedded(self, support: Support) -> State:
         """Learn the tasks from frozen features."""

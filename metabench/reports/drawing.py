@@ -33,6 +33,8 @@ def skill_pictures(part: PanelBoard, looks: Mapping[str, Look]) -> list[Picture]
     best = "ceiling" if part.panel.protocol.oracle == "declared" else "oracle"
     pictures = []
     for condition in part.panel.protocol.conditions:
+        if condition.diagnostic:
+            continue
         lines = [
             Line(row.label, curve_points(part.skills, row.label, condition))
             for row in part.rows

@@ -24,6 +24,9 @@ Inner = Literal["inner-rate", "inner-steps", "precision"]
 INNER_AXES: tuple[Inner, ...] = ("inner-rate", "inner-steps", "precision")
 """Of the inner loop: its learning rate and its number of steps, times the level's value; and the
 bits of the numbers it computes with (16: bfloat16)."""
+Attack = Literal["gradient-attack", "random-attack"]
+ATTACKS: tuple[Attack, ...] = ("gradient-attack", "random-attack")
+"""Searches for the worst inputs, through adaptation or by trying; the level is the radius."""
 EPISODES = "episodes"
 """The shift to other episodes of the same law."""
 
@@ -32,8 +35,8 @@ class ConditionSpec(Spec):
     """One intervention at one or more levels of rising severity.
 
     ``shift`` names an axis of the task distribution, an intervention on episodes, an axis of the
-    inner loop, "way" or "shot", or "episodes"; level i gives it the value ``levels[i - 1]``.
-    ``task`` replaces the distribution.
+    inner loop, an attack, "way" or "shot", or "episodes"; level i gives it the value
+    ``levels[i - 1]``. ``task`` replaces the distribution.
     """
 
     name: str = Field(pattern=NAME)
@@ -73,9 +76,16 @@ class Point:
     on: On = "query"
     inner: Inner | None = None
     """The axis of the inner loop that has ``value``."""
+    attack: Attack | None = None
+    """Of radius ``value``, on what ``on`` says."""
     role: str = ""
     stream: str | None = None
     """Other episodes than those of level 0: the name of their stream."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether episodes are as drawn and the learner is as trained."""
+        return self.intervention is None and self.inner is None and self.attack is None
 
     def address(self, base: Address) -> Address:
         """Of its episodes; points share them unless they say otherwise."""
@@ -210,11 +220,13 @@ def _moved(point: Point, shift: str) -> Point:
         return replace(point, distribution=base.shifted(shift, point.value))
     if shift in INNER_AXES:
         return replace(point, inner=shift)
+    if shift in ATTACKS:
+        return replace(point, attack=shift)
     if shift == EPISODES:
         return replace(point, stream=f"{point.condition} {point.level}")
     known = [name for name in INTERVENTIONS if base.kind in INTERVENTIONS.get(name).kinds]
     if shift not in known:
-        allowed = (*base.axes, *known, *SHAPE_AXES, *INNER_AXES, EPISODES)
+        allowed = (*base.axes, *known, *SHAPE_AXES, *INNER_AXES, *ATTACKS, EPISODES)
         raise MetabenchError(f"{where}: {unknown('shift', shift, allowed)}")
     intervention, (way, _) = INTERVENTIONS.get(shift), bounds(point.shape.way)
     if intervention.fixed_way and way != bounds(point.shape.way)[1]:

@@ -206,7 +206,7 @@ class GradientLearner(InnerLoop):
             fast = self.inner_loop(meta, support, self.steps_at_test)
             return fast, self.statistics(meta, fast, support)
 
-        with torch.no_grad():
+        with torch.set_grad_enabled(support.x.requires_grad):
             own, statistics = self.lift(one)(support_of(support))
         return Adapted(meta, own, statistics, support.way)
 
@@ -217,8 +217,7 @@ class GradientLearner(InnerLoop):
             given = None if self.card.transductive else statistics
             return self.network.forward({**state.common, **own}, x, given, self.padded(mask))[0]
 
-        with torch.no_grad():
-            output = self.lift(one)(state.own, state.statistics, query.x, query.mask)
+        output = self.lift(one)(state.own, state.statistics, query.x, query.mask)
         if self.info.kind == "classification":
             output = mask_absent_classes(output, state.way)
         return Prediction(output)

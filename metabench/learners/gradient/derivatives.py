@@ -28,7 +28,10 @@ def recorded(loss: Loss, at: Parameters, *, second_order: bool) -> dict[str, Ten
     """The gradient of ``loss`` by autograd; a constant under no_grad or unless ``second_order``."""
     keep = second_order and torch.is_grad_enabled()
     # A view is a variable of its own: a parameter computed from another one counts as independent.
-    leaves = {k: p.view_as(p) if keep else p.detach().requires_grad_() for k, p in at.items()}
+    leaves = {
+        k: p.view_as(p) if keep and p.requires_grad else p.detach().requires_grad_()
+        for k, p in at.items()
+    }
     with torch.enable_grad():
         found = torch.autograd.grad(
             loss(leaves), list(leaves.values()), create_graph=keep, materialize_grads=True

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from torch import Tensor
 
@@ -53,6 +54,9 @@ class InnerLoop(Trainable[Adapted]):
     """Of the network's parameters."""
     lr: float
     inner_steps: int
+    steps_at_test: int
+    stride: float = 1.0
+    """What an inner step is multiplied with; meta-training leaves it at 1."""
     loops: bool
     """Whether tasks run one by one, not lifted by ``vmap``."""
     fused: bool
@@ -75,6 +79,18 @@ class InnerLoop(Trainable[Adapted]):
     ) -> dict[str, Tensor]:
         """One inner step: gradient descent."""
         return {k: p - self.lr * gradients[k] for k, p in fast.items()}
+
+    def retuned(self, *, rate: float = 1.0, steps: float = 1.0) -> Self:
+        """The same learner with inner rate and steps at meta-test times these; 0 steps is none."""
+        other = copy.copy(self)
+        other.stride = self.stride * rate
+        other.steps_at_test = max(round(self.steps_at_test * steps), steps > 0)
+        return other
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether adaptation lets a gradient through to the support set."""
+        return self.second_order
 
     @property
     def second_order(self) -> bool:
@@ -112,7 +128,12 @@ class InnerLoop(Trainable[Adapted]):
         fast = self.start(meta, support)
         yield fast
         for step in range(steps):
-            fast = self.updated(meta, fast, self.inner(meta, fast, support), step)
+            after = self.updated(meta, fast, self.inner(meta, fast, support), step)
+            if self.stride != 1:
+                after |= {
+                    k: p + self.stride * (after[k] - p) for k, p in fast.items() if self.adapts(k)
+                }
+            fast = after
             yield fast
 
     def inner_loop(self, meta: Parameters, support: Items, steps: int) -> dict[str, Tensor]:

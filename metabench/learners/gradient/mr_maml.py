@@ -188,8 +188,7 @@ class MrMaml(GradientLearner):
             z, _, used = self.encode(self.frozen, items.x, None, items.mask)
             return z, used
 
-        with torch.no_grad():
-            z, statistics = self.lift(one)(support_of(support))
+        z, statistics = self.lift(one)(support_of(support))
         return replace(super().adapt(replace(support, x=z)), statistics=statistics)
 
     def predict(self, state: Adapted, query: Query) -> Prediction:
@@ -198,8 +197,7 @@ class MrMaml(GradientLearner):
         def one(statistics: Statistics, x: Tensor, mask: Tensor) -> Tensor:
             return self.encode(state.common, x, statistics, mask)[0]
 
-        with torch.no_grad():
-            z = self.lift(one)(state.statistics, query.x, query.mask)
+        z = self.lift(one)(state.statistics, query.x, query.mask)
         return super().predict(state, replace(query, x=z))
 
 

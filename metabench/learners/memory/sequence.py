@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 import torch
 from pydantic import Field
@@ -54,6 +54,9 @@ class SequenceLearner(Trainable[C]):
     that the support set left, and is never written. In meta-training every step is predicted,
     those of the support set before their label comes.
     """
+
+    differentiable: ClassVar[bool] = True
+    """In the support and the query."""
 
     meta_lr: Annotated[float, Field(gt=0, description="Adam's rate")] = 1e-3
     meta_batch: Annotated[int, Field(ge=1, description="tasks a step")] = 16
@@ -127,19 +130,16 @@ class SequenceLearner(Trainable[C]):
     def adapt(self, support: Support) -> C:
         """Read the support set as a sequence."""
         p = self.frozen
-        with torch.no_grad():
-            return self.read_support(p, self.start(p, support), support)[1]
+        return self.read_support(p, self.start(p, support), support)[1]
 
     def observe(self, state: C, support: Support) -> C:
         """Go on with the sequence."""
-        with torch.no_grad():
-            return self.read_support(self.frozen, state, support)[1]
+        return self.read_support(self.frozen, state, support)[1]
 
     def predict(self, state: C, query: Query) -> Prediction:
         """One step a query."""
         p = self.frozen
-        with torch.no_grad():
-            output = self.peek(p, state, self.drive(p, query.x))
+        output = self.peek(p, state, self.drive(p, query.x))
         if self.info.kind == "classification":
             output = mask_absent_classes(output, state.way)
         return Prediction(output)

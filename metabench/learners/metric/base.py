@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -61,6 +61,9 @@ class MetricLearner(Trainable[State]):
     average, serves every episode, and the pooled ones are its least noisy estimate. A support or
     query set at meta-test never contributes, so that predictions are inductive by construction.
     """
+
+    differentiable: ClassVar[bool] = True
+    """In the support and the query, whose gradients stop at nothing."""
 
     train_way: TrainWay = None
     train_query: TrainQuery = None
@@ -180,18 +183,15 @@ class MetricLearner(Trainable[State]):
 
     def embed_items(self, x: Tensor) -> Tensor:
         """[N, *X] -> [N, F], normalised by the running averages."""
-        with torch.no_grad():
-            return self.embedding(self.frozen, x, self.running)[0]
+        return self.embedding(self.frozen, x, self.running)[0]
 
     def adapt_embedded(self, support: Support) -> State:
         """The head fitted to the support's embeddings."""
-        with torch.no_grad():
-            return self.fit(self.frozen, support.x, support)
+        return self.fit(self.frozen, support.x, support)
 
     def predict_embedded(self, state: State, query: Query) -> Prediction:
         """The head's scores of the queries' embeddings, each by itself."""
-        with torch.no_grad():
-            return Prediction(self.scores(self.frozen, state, query.x))
+        return Prediction(self.scores(self.frozen, state, query.x))
 
     def adapt(self, support: Support) -> State:
         """The head fitted to the support."""

@@ -75,5 +75,4 @@ class TransductiveProtoNet(MetricLearner[Support]):
 
     def predict(self, state: Support, query: Query) -> Prediction:
         """As in meta-training."""
-        with torch.no_grad():
-            return Prediction(self.forward(self.frozen, state, query)[0])
+        return Prediction(self.forward(self.frozen, state, query)[0])
