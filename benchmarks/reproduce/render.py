@@ -26,7 +26,7 @@ SCRIPTS = (
     "ntm_copy",
     "cifar_fs",
 )
-CHECKS = ("hausdorff", "task_diversity", "baldwin", "immune")
+CHECKS = ("hausdorff", "task_diversity", "baldwin", "immune", "prices")
 PAGE = Path(__file__).parents[2] / "docs" / "reproductions.md"
 HEAD = """# Reproductions
 

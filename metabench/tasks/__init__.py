@@ -3,6 +3,7 @@
 import metabench.tasks.amplitude_sinusoid
 import metabench.tasks.cifar_fs
 import metabench.tasks.clusters
+import metabench.tasks.demand
 import metabench.tasks.glyphs
 import metabench.tasks.harmonics
 import metabench.tasks.linear

@@ -127,3 +127,23 @@ def test_shifted_inputs_are_the_same_draws_at_another_scale() -> None:
     assert torch.allclose(wide.support.x, 2.5 * plain.support.x)
     with pytest.raises(MetabenchError, match="axis"):
         Linear().shifted("phase", 1.0)
+
+
+def test_memory_on_new_tasks_has_the_excess_of_a_plain_loop() -> None:
+    """M = 8 after 0 to 15 items: the loop gives 1.246 +- 0.010 over 600 sets of its own."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(100):
+        tasks, truth = rng.normal(size=(8, 8)), rng.normal(size=8)
+        x = rng.normal(size=(16, 8))
+        y = x @ truth + 0.5 * rng.normal(size=16)
+        for items in range(16):
+            error = ((y[:items] - tasks @ x[:items].T) ** 2).sum(axis=1)
+            weight = np.exp(-(error - error.min()) / 0.5)
+            found.append(((weight @ tasks / weight.sum() - truth) ** 2).mean())
+    ours = []
+    for seed in range(30):
+        task = Linear(tasks=8).at_seed(seed)
+        e = sample(task.law(), Shape(shot=16, query=8), ADDRESS.child(seed), range(50))
+        ours += [risk(task, first(e, items)) / 8 for items in range(16)]
+    assert np.mean(ours) == pytest.approx(1.246, abs=0.1)
+    assert np.mean(found) == pytest.approx(1.246, abs=0.1)
