@@ -166,7 +166,7 @@ def make_rows(
                     "suite": record.key.suite,
                     "source": record.key.source,
                     "seed": record.key.seed,
-                    "checkpoint": "final",
+                    "checkpoint": 2_000,
                     "condition": condition,
                     "level": level,
                     "episode": np.arange(protocol.episodes),

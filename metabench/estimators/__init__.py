@@ -1,5 +1,6 @@
 """Pure functions of the episode table."""
 
+from metabench.estimators import goodhart, leak, selection, sensitivity
 from metabench.estimators.base import ESTIMATORS, Estimator
 from metabench.estimators.curve import Area, BreakEven, area_under_skill, break_even, severity_curve
 from metabench.estimators.gap import ood_gap
@@ -17,10 +18,14 @@ __all__ = [
     "area_under_skill",
     "break_even",
     "cvar",
+    "goodhart",
+    "leak",
     "levels_of",
     "ood_gap",
     "panels",
     "risk_table",
+    "selection",
+    "sensitivity",
     "severity_curve",
     "skill_table",
     "tail_risk",

@@ -152,8 +152,8 @@ def gain_points(panel: Panel) -> pd.DataFrame:
     the suite has it (role ``no-adaptation``), else in the unit of the predictions.
     """
     table = course(panel).dropna(subset=["gold", "distance"])
-    start = table[table["checkpoint"] == 0].set_index(["label", "seed"])["gold"].rename("start")
-    table = table.join(start, on=["label", "seed"], how="inner")
+    start = table.loc[table["checkpoint"] == 0, ["label", "seed", "gold"]]
+    table = table.merge(start.rename(columns={"gold": "start"}), on=["label", "seed"])
     rows = panel.scored
     apart = rows[(rows["label"] == ORACLE) & rows["condition"].isin(named(panel, MARGINAL))]
     variance = float(apart["risk"].mean()) if len(apart) else 1.0

@@ -41,10 +41,11 @@ def public_gap(panel: Panel) -> pd.DataFrame:
     Columns: label, condition, level, seed, value. The episodes differ, so they are not paired.
     """
     public = panel.scored[panel.scored["condition"] == IN_DISTRIBUTION]
-    start = public.groupby(["label", "seed"])["risk"].mean().rename("start")
+    start = public.groupby(["label", "seed"], as_index=False)["risk"].mean()
+    start = start.rename(columns={"risk": "start"})
     private = panel.scored[panel.scored["condition"].isin(named(panel, PRIVATE))]
-    table = private.groupby(KEYS, as_index=False)["risk"].mean().join(start, on=["label", "seed"])
-    return table.assign(value=table["risk"] - table["start"])[[*KEYS, "value"]].dropna()
+    table = private.groupby(KEYS, as_index=False)["risk"].mean().merge(start, on=["label", "seed"])
+    return table.assign(value=table["risk"] - table["start"])[[*KEYS, "value"]]
 
 
 ESTIMATORS.register("cue-gap")(

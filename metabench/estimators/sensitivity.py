@@ -49,7 +49,7 @@ def score_table(panels: Sequence[Panel], learner: str) -> pd.DataFrame:
         halves = (rows["episode"] % 2).rename("half")
         risk = rows["risk"].groupby([rows["label"], rows["seed"], halves]).mean()
         score = -risk.rename_axis(["point", "seed", "half"]).rename("score")
-        parts.append(cells.join(score, on=["point", "seed", "half"]))
+        parts.append(cells.merge(score.reset_index(), "left", on=["point", "seed", "half"]))
     return pd.concat(parts, ignore_index=True)
 
 
