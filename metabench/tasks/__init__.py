@@ -9,7 +9,10 @@ import metabench.tasks.harmonics
 import metabench.tasks.linear
 import metabench.tasks.mnist
 import metabench.tasks.omniglot
-import metabench.tasks.sinusoid  # noqa: F401 - importing registers
+import metabench.tasks.polynomial
+import metabench.tasks.sawtooth
+import metabench.tasks.sinusoid
+import metabench.tasks.steps  # noqa: F401 - importing registers
 from metabench.tasks.base import TASKS, Shape, TaskDistribution, sample
 
 __all__ = ["TASKS", "Shape", "TaskDistribution", "sample"]

@@ -65,18 +65,33 @@ class Harmonics(FunctionFamily):
         return self.model_copy(update=change[axis])
 
     def bayes(self, episodes: Episodes) -> Tensor:
-        """The posterior mean: L F' (F L F' + noise^2 I)^-1 y (Rasmussen & Williams 2006, 2.12)."""
-        support = episodes.support
+        """The posterior mean."""
         scale = torch.from_numpy(self._deviations())
-        f_support = _features(support.x.double().squeeze(-1)) * scale * support.mask[..., None]
-        f_query = _features(episodes.query.x.double().squeeze(-1)) * scale
-        gram = f_support @ f_support.mT
-        gram += max(self.noise**2, 1e-9) * torch.eye(gram.shape[-1], dtype=torch.float64)
-        solved = torch.linalg.solve(gram, support.y.double() * support.mask[..., None])
-        return (f_query @ (f_support.mT @ solved)).float()
+        f_support, f_query = (
+            _features(x.double().squeeze(-1)) * scale
+            for x in (episodes.support.x, episodes.query.x)
+        )
+        return linear_gaussian(f_support, f_query, episodes, self.noise)
+
+    def features(self, x: Tensor) -> Tensor:
+        """[T, n, 1] -> [T, n, 16] float64: the series is features . w, w standard normal."""
+        return _features(x.double().squeeze(-1)) * torch.from_numpy(self._deviations())
 
     def _deviations(self) -> Array:
         return np.sqrt(np.repeat(self.variances(), 2))
+
+
+def linear_gaussian(f_support: Tensor, f_query: Tensor, episodes: Episodes, noise: float) -> Tensor:
+    """The posterior mean [T, Q, 1] of F w, w standard normal, for float64 features F [T, n, K].
+
+    F_* F' (F F' + noise^2 I)^-1 y (Rasmussen & Williams 2006, 2.12).
+    """
+    mask = episodes.support.mask[..., None]
+    f_support = f_support * mask
+    gram = f_support @ f_support.mT
+    gram += max(noise**2, 1e-9) * torch.eye(gram.shape[-1], dtype=torch.float64)
+    solved = torch.linalg.solve(gram, episodes.support.y.double() * mask)
+    return (f_query @ (f_support.mT @ solved)).float()
 
 
 def _features(x: Tensor) -> Tensor:
