@@ -48,7 +48,7 @@ def skill_pictures(part: PanelBoard, looks: Mapping[str, Look]) -> list[Picture]
             return skill_figure(lines, ticks, looks, best, theme)
 
         pictures.append(
-            _picture(condition.name, subtitle(condition), _alt(condition.name, lines), draw)
+            picture(condition.name, subtitle(condition), _alt(condition.name, lines), draw)
         )
     return pictures
 
@@ -73,7 +73,7 @@ def training_pictures(part: PanelBoard, looks: Mapping[str, Look]) -> list[Pictu
 
         alt = f"Meta-loss of {row.label} goes from {curves[0].losses[0]:.3g} to "
         alt += f"{curves[0].losses[-1]:.3g} over {curves[0].steps[-1]} meta-steps (first seed)"
-        pictures.append(_picture(row.label, _seeds(len(curves)), alt, draw))
+        pictures.append(picture(row.label, _seeds(len(curves)), alt, draw))
     return pictures
 
 
@@ -115,7 +115,8 @@ def _seeds(count: int) -> str:
     return "1 seed" if count == 1 else f"{count} seeds"
 
 
-def _picture(title: str, subtitle: str, alt: str, draw: Callable[[Theme], str]) -> Picture:
+def picture(title: str, subtitle: str, alt: str, draw: Callable[[Theme], str]) -> Picture:
+    """What ``draw`` makes, on light and on dark paper."""
     return Picture(title, subtitle, alt, _uri(draw(LIGHT)), _uri(draw(DARK)))
 
 

@@ -37,7 +37,8 @@ class Line:
 
 
 @contextmanager
-def _style(theme: Theme) -> Iterator[None]:
+def styled(theme: Theme) -> Iterator[None]:
+    """Inside it, matplotlib draws with our font, ink and grid."""
     import matplotlib as mpl
     import seaborn as sns
 
@@ -66,7 +67,7 @@ def _style(theme: Theme) -> Iterator[None]:
         yield
 
 
-def _figure(width: float, height: float, left: float) -> tuple[Figure, Axes]:
+def blank(width: float, height: float, left: float) -> tuple[Figure, Axes]:
     """A figure in inches whose axes are at the same place whatever the labels."""
     from matplotlib.figure import Figure
 
@@ -75,7 +76,7 @@ def _figure(width: float, height: float, left: float) -> tuple[Figure, Axes]:
     return figure, figure.add_axes((left / width, bottom, 1 - (left + 0.06) / width, 0.98 - bottom))
 
 
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
     """SVG of the figure: no date, no program name, and the reader's own font."""
     out = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -96,8 +97,8 @@ def skill_figure(
     import seaborn as sns
 
     low, high = SKILL_RANGE
-    with _style(theme):
-        figure, axes = _figure(3.35, 2.3, left=0.66)
+    with styled(theme):
+        figure, axes = blank(3.35, 2.3, left=0.66)
         _frame(axes, best, theme)
         outside: dict[tuple[int, bool], list[str]] = {}
         for line in sorted(lines, key=lambda part: not looks[part.label].reference):
@@ -111,7 +112,7 @@ def skill_figure(
         axes.set_xticks(range(len(ticks)), ticks)
         sns.despine(figure, left=True, bottom=False)
         axes.tick_params(axis="y", length=0)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def _frame(axes: Axes, best: str, theme: Theme) -> None:
@@ -178,8 +179,8 @@ def training_figure(curves: Sequence[Curve], look: Look, theme: Theme) -> str:
     import seaborn as sns
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-    with _style(theme):
-        figure, axes = _figure(2.7, 1.5, left=0.42)
+    with styled(theme):
+        figure, axes = blank(2.7, 1.5, left=0.42)
         for curve in curves:
             axes.plot(
                 curve.steps, curve.losses, color=look.colour(theme), linewidth=1.2, alpha=0.75
@@ -194,13 +195,14 @@ def training_figure(curves: Sequence[Curve], look: Look, theme: Theme) -> str:
         else:
             axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
+        axes.xaxis.set_major_formatter(FuncFormatter(thousands))
         axes.grid(axis="y")
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", which="both", length=0)
         sns.despine(figure, left=True)
-        return _svg(figure)
+        return as_svg(figure)
 
 
-def _thousands(value: float, _: object) -> str:
+def thousands(value: float, _: object) -> str:
+    """A tick label: ``2k`` for 2000."""
     return f"{value / 1000:g}k" if value >= 1000 else f"{value:g}"
