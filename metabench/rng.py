@@ -120,12 +120,16 @@ def draw(planner: Planner, address: Address, indices: Sequence[int] | range) -> 
     blocks, where = np.unique(wanted // BLOCK, return_inverse=True)
     streams = Streams(address)
     plans = [_block(planner, streams, int(b)) for b in blocks]
+    if np.all(np.diff(wanted) == 1):
+        # The rows of each block in one piece, which is far cheaper than to pick them.
+        first, end = int(wanted[0]), int(wanted[-1]) + 1
+        parts = [
+            (plan, slice(max(0, first - int(b) * BLOCK), end - int(b) * BLOCK))
+            for b, plan in zip(blocks, plans, strict=True)
+        ]
+        return {name: np.concatenate([p[name][rows] for p, rows in parts]) for name in plans[0]}
     rows = where * BLOCK + wanted % BLOCK
-    # A concatenation is a copy, so that nobody writes into a remembered block.
-    whole = {name: np.concatenate([p[name] for p in plans]) for name in plans[0]}
-    if np.all(np.diff(rows) == 1):
-        return {name: array[rows[0] : rows[-1] + 1] for name, array in whole.items()}
-    return {name: array[rows] for name, array in whole.items()}
+    return {name: np.concatenate([p[name] for p in plans])[rows] for name in plans[0]}
 
 
 @lru_cache(maxsize=4)

@@ -129,8 +129,8 @@ def double() -> Iterator[None]:
         ("mann", Sinusoid()),
         ("maml", Clusters(spread=0.3)),
         ("protonet", Clusters(spread=0.3)),
-        ("maml", Clusters(shape=(1, 12, 12))),
-        ("protonet", Clusters(shape=(1, 12, 12))),
+        ("maml", Clusters(shape=(1, 12, 12), spread=0.1)),
+        ("protonet", Clusters(shape=(1, 12, 12), spread=0.1)),
     ],
 )
 @pytest.mark.usefixtures("double")

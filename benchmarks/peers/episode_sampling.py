@@ -28,8 +28,8 @@ from metabench.tasks.pool import stored
 
 WORK = "drawing 5-way 5-shot episodes with 15 queries from 964 x 20 images"
 WAY, SHOT, QUERY = 5, 5, 15
-BATCH = 32
-"""Episodes of metabench and Torchmeta that are asked for at once."""
+BATCH = 64
+"""Episodes of metabench and Torchmeta that are asked for at once, as in an evaluation."""
 SHAPE = Shape(way=WAY, shot=SHOT, query=QUERY)
 
 Episode = tuple[Tensor, Tensor, Tensor, Tensor]

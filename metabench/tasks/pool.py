@@ -122,6 +122,9 @@ class PoolDistribution(TaskDistribution):
 
     within_group: bool = Field(default=False, description="all classes of a task share a group")
     rotations: bool = Field(default=False, description="quarter turns of a class are new classes")
+    fixed_labels: bool = Field(
+        default=False, description="class c has the label c mod way in every task"
+    )
 
     @abstractmethod
     def base_pool(self) -> ClassPool:
@@ -160,6 +163,11 @@ class PoolDistribution(TaskDistribution):
                 f"shot + query is {shot[1] + shape.query}, but a class of {self.data_set} has "
                 f"{pool.items} items"
             )
+        if self.fixed_labels and way[0] != way[1]:
+            raise MetabenchError("fixed_labels: every episode must have the same way")
+        if self.fixed_labels and self.rotations and way[1] % 2 == 0:
+            # The four turns of a class follow each other.
+            raise MetabenchError("fixed_labels: with rotations, an even way would name the turn")
 
     def catalogue(self, address: Address) -> Catalogue:
         """Every image of the pool."""
@@ -198,7 +206,11 @@ class PoolDistribution(TaskDistribution):
         return plan
 
     def _classes(self, draws: BlockDraws, way: int) -> Ints:
-        """Class indices [B, way], an ordered sample without replacement: label j is column j."""
+        """Class indices [B, way], an ordered sample without replacement: label j is column j.
+
+        With fixed labels (the non-mutually-exclusive tasks of Yin et al. 2020, section 6.3), one
+        class among those of each label.
+        """
         pool = self.pool()
         if self.within_group:
             fit = np.flatnonzero(pool.group_size >= way)
@@ -207,7 +219,13 @@ class PoolDistribution(TaskDistribution):
         else:
             start = np.zeros(draws.size, dtype=np.int64)
             size = np.full(draws.size, pool.classes)
-        return start[:, None] + _first_of_shuffle(draws("classes").random((way, draws.size)), size)
+        uniform = draws("classes").random((way, draws.size))
+        if self.fixed_labels:
+            # Label j has the classes first, first + way, first + 2 way, ... below start + size.
+            first = start[:, None] + (np.arange(way) - start[:, None]) % way
+            count = -((first - (start + size)[:, None]) // way)
+            return first + way * (uniform.T * count).astype(np.int64)
+        return start[:, None] + _first_of_shuffle(uniform, size)
 
     def realise(self, plan: Plan, shape: Shape, device: torch.device) -> Episodes:
         """The planned images, scaled to [0, 1]; padded items are zero with label 0."""
@@ -250,6 +268,10 @@ def pixels(pool: ClassPool, index: NDArray[np.generic], device: torch.device) ->
 
 def stored(pool: ClassPool, index: NDArray[np.generic], device: torch.device) -> Tensor:
     """The same images as they are stored, uint8 [*index.shape, *X]: a quarter of the memory."""
+    if device.type == "cpu":
+        # Copies whole rows, where torch's index_select takes a quarter longer.
+        rows = pool.images.flatten(0, 1).flatten(1).numpy().take(index, axis=0)
+        return torch.from_numpy(rows).unflatten(-1, pool.images.shape[2:])
     where = _tensor(index, device)
     images = _flat_on(pool, device).index_select(0, where.flatten())
     return images.view(*where.shape, *pool.images.shape[2:])

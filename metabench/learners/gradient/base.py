@@ -168,8 +168,9 @@ class GradientLearner(InnerLoop):
         """Run the meta-step as it is, or compiled: whole if lifted, in two parts if in a loop."""
         self.fused = self.compiling = fused
         lifted, parts = fused and not self.loops, fused and self.loops
-        self.inner = Fused(self.slope) if parts else self.slope
-        self.outer = Fused(self.query_loss) if parts else self.query_loss
+        threaded = torch.get_num_threads() > 1
+        self.inner = Fused(self.slope, threaded=threaded) if parts else self.slope
+        self.outer = Fused(self.query_loss, threaded=threaded) if parts else self.query_loss
         self.over_tasks = Fused(self.batch_gradient) if lifted else self.batch_gradient
 
     def lift(self, one: Callable[..., Any]) -> Callable[..., Any]:

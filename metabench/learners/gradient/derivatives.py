@@ -43,12 +43,16 @@ class Fused:
     """A function of tensors, compiled at its first call.
 
     Where that fails, for want of a C++ compiler or of support for an operation, the function runs
-    as it is; the numbers agree within the tolerance of the floating-point type.
+    as it is; the numbers agree within the tolerance of the floating-point type. ``threaded`` lets
+    several Python threads run it at once, and takes several times as long to compile.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], *, threaded: bool = False) -> None:
         self.function = function
-        self.run: Callable[..., Any] = torch.compile(function, dynamic=False)
+        # Kernels that are called from Python hold its lock while they run; those of a whole graph
+        # in C++ don't.
+        options: dict[str, Any] | None = {"cpp_wrapper": True} if threaded else None
+        self.run: Callable[..., Any] = torch.compile(function, dynamic=False, options=options)
 
     def __call__(self, *arguments: Any) -> Any:
         """The function's value."""
