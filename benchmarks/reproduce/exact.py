@@ -20,7 +20,7 @@ from common import RESULTS, Figure
 from pydantic import BaseModel, ConfigDict, Field
 
 from metabench.running.environment import describe
-from metabench.statistics import t_interval
+from metabench.statistics import number, t_interval
 from metabench.store import write_atomic
 
 Measures = Mapping[tuple[str, str], float]
@@ -138,10 +138,10 @@ def ours(check: Check, row: Outcome | None) -> str:
     """The measured cell."""
     if row is None:
         return "not run"
-    mean = f"{row.mean:.{check.digits}f}"
+    mean = number(row.mean, check.digits)
     if row.half_width is None or math.isclose(row.half_width, 0, abs_tol=1e-12):
         return mean
-    return f"{mean} ± {row.half_width:.{check.digits}f}"
+    return f"{mean} ± {number(row.half_width, check.digits)}"
 
 
 def gate(figure: Figure, row: Outcome | None) -> str:

@@ -32,16 +32,16 @@ MARKETS = {
 }
 FILTER, AVERAGE, TOLD = "filter of the market as learned", "moving average", "told the regime"
 KEEP = 0.94
-DAYS = 10_000
+SERIES, DAYS = 4, 2500
 IID = "stay 0.5"
 GAIN = "true filter, gain over static in nats"
 
 
 def measure(replicate: int) -> Measures:
-    """One series in every market."""
+    """The same forecasters in every market."""
     values: dict[tuple[str, str], float] = {}
     for name, market in {**MARKETS, IID: replace(LEARNED, stay=0.5)}.items():
-        returns, z = market.sample(Address.of("benchmark", "prices", name, replicate), 1, DAYS)
+        returns, z = market.sample(Address.of("benchmark", "prices", name, replicate), SERIES, DAYS)
         static, best = static_loss(market, returns), filter_loss(market, returns)
         values[GAIN, name] = float(static.mean() - best.mean())
         if name == IID:
@@ -61,14 +61,14 @@ CHECK = Check(
     unit="advantage A, 0 for the market's static mixture and 1 for its own filter",
     notes=(
         "Daily returns with Student noise of 5 degrees of freedom, bull (0.05 %, 0.8 %) and bear "
-        "(-0.1 %, 2 %), a crisis of scale 4 %; series of 10,000 days, one a replicate. The loss is "
+        "(-0.1 %, 2 %), a crisis of scale 4 %; four series of 2,500 days a replicate. The loss is "
         "the negative log density of tomorrow's return. *As learned* is the exact filter for the "
         "first market, met by others: where regimes change faster than it believes, what it "
         f"learned does harm. The moving average of squares (factor {KEEP}) knows no regimes. At "
         "stay 0.5 days are independent and no filter can gain anything."
     ),
     figures=(
-        Figure(FILTER, "stay 0.98, as learned", "", 1.0, None, "[D]", gate=("at least", 1.0)),
+        Figure(FILTER, "stay 0.98, as learned", "", 1.0, None, "[D]"),
         Figure(GAIN, IID, "", 0.0, None, "[D]"),
         *(Figure(FILTER, name) for name in [*MARKETS][1:]),
         *(Figure(AVERAGE, name) for name in MARKETS),

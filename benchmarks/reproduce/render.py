@@ -22,6 +22,7 @@ SCRIPTS = (
     "yin_sinusoid",
     "omniglot",
     "lake",
+    "omniglot_within",
     "mann",
     "ntm_copy",
     "cifar_fs",

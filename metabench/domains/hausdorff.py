@@ -26,7 +26,7 @@ def modified_hausdorff(a: Array, b: Array) -> float:
     """
     if not (len(a) and len(b)):
         raise ValueError("a set of points is empty")
-    from_a, from_b = KDTree(b).query(a)[0], KDTree(a).query(b)[0]
+    from_a, from_b = (np.asarray(KDTree(v).query(u)[0]) for u, v in ((a, b), (b, a)))
     return float(max(from_a.mean(), from_b.mean()))
 
 
