@@ -1,6 +1,6 @@
 """Pure functions of the episode table."""
 
-from metabench.estimators import goodhart, leak, selection, sensitivity
+from metabench.estimators import drift, goodhart, leak, selection, sensitivity
 from metabench.estimators.base import ESTIMATORS, Estimator
 from metabench.estimators.curve import Area, BreakEven, area_under_skill, break_even, severity_curve
 from metabench.estimators.gap import ood_gap
@@ -18,6 +18,7 @@ __all__ = [
     "area_under_skill",
     "break_even",
     "cvar",
+    "drift",
     "goodhart",
     "leak",
     "levels_of",

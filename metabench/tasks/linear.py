@@ -93,6 +93,10 @@ class Linear(FunctionFamily):
             super().shifted(axis, value)
         return self.model_copy(update={axis: value})
 
+    def features(self, x: Tensor) -> Tensor:
+        """x as float64: f = features . w, w standard normal."""
+        return x.double()
+
     def oracle(self, episodes: Episodes) -> Tensor:
         """``bayes``, or ``discrete`` where the tasks are a finite set."""
         return self.bayes(episodes) if self.tasks is None else self.discrete(episodes)
