@@ -6,6 +6,7 @@ python benchmarks/reproduce/domains_figure.py
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import exact
 import immune
@@ -93,7 +94,7 @@ def known(check: exact.Check) -> dict[tuple[str, str], tuple[float, float]]:
 
 def main() -> None:
     """Write the figure."""
-    style = {
+    style: Any = {
         "svg.hashsalt": "metabench",
         "svg.fonttype": "path",
         "font.size": 8,
