@@ -40,16 +40,21 @@ def drift_table(panel: Panel) -> pd.DataFrame:
     rows = panel.rows.merge(rates, on=["condition", "level"])
     keys = ["condition", "level", "rate", "seed"]
     known = rows[rows["label"] == ORACLE]
-    static = known[known["metric"] == STATIC].groupby(keys)["value"].mean().rename("static")
-    exact = known[known["risk"].notna()].groupby(keys)["risk"].mean().rename("filter")
-    table = rows[rows["risk"].notna()].groupby(["label", *keys])["risk"].mean().reset_index()
-    table = table.join(static, on=keys, how="inner").join(exact, on=keys, how="inner")
+    static = _mean(known[known["metric"] == STATIC], keys, "value", "static")
+    exact = _mean(known[known["risk"].notna()], keys, "risk", "filter")
+    table = _mean(rows[rows["risk"].notna()], ["label", *keys], "risk", "risk")
+    table = table.merge(static, on=keys).merge(exact, on=keys)
     gap = (table["static"] - table["filter"]).astype(float)
     groups = gap.groupby([table["condition"], table["level"]])
     enough = groups.transform("mean") >= panel.protocol.floor
     known_gap = gap.where(enough & (groups.transform("min") > 0))
     advantage = (table["static"] - table["risk"]) / known_gap
     return table.assign(A=advantage)
+
+
+def _mean(rows: pd.DataFrame, keys: list[str], column: str, name: str) -> pd.DataFrame:
+    """The columns ``keys`` and ``name``."""
+    return rows.groupby(keys, as_index=False)[column].mean().rename(columns={column: name})
 
 
 def _rates(panel: Panel, roles: tuple[str, ...] = (HAZARD, WALK)) -> pd.DataFrame:
@@ -180,8 +185,7 @@ def constant_table(panel: Panel) -> pd.DataFrame:
 
 def _intervals(panel: Panel) -> pd.DataFrame:
     """label, condition, seed, tau."""
-    rows = panel.rows[panel.rows["metric"] == INTERVAL]
-    return rows.groupby(KEYS, as_index=False)["value"].mean().rename(columns={"value": "tau"})
+    return _mean(panel.rows[panel.rows["metric"] == INTERVAL], KEYS, "value", "tau")
 
 
 def early_table(panel: Panel) -> pd.DataFrame:
@@ -206,7 +210,7 @@ def regain_table(panel: Panel) -> pd.DataFrame:
     keys = [*KEYS, "level"]
     loss = rows[rows["metric"].str.startswith(AFTER)]
     ages = loss["metric"].str.removeprefix(AFTER).astype(int)
-    loss = loss.assign(age=ages).groupby([*keys, "age"])["value"].mean().reset_index()
+    loss = _mean(loss.assign(age=ages), [*keys, "age"], "value", "value")
     before = rows[rows["metric"] == BEFORE].groupby(keys)["value"].mean()
     known = rows[(rows["label"] == ORACLE) & (rows["metric"] == STATIC)]
     static = known.groupby(["condition", "level", "seed"])["value"].mean()
