@@ -129,7 +129,7 @@ def plan(
     cells: dict[str, Cell] = {}
     for suite in loaded:
         count = seeds or suite.get_preset(preset).seeds
-        for source in suite.source:
+        for source in suite.sources_of(preset):
             able = [c for c in chosen if source.train.kind in c[0].card.kinds]
             data = source.prepare()
             # Baselines run as declared, whatever the overrides say: they are what skill 0 means.

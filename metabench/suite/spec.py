@@ -35,6 +35,7 @@ class Preset(Spec):
         description="meta-training is looked at so often, at steps 1, ..., in "
         "geometric progression, and before the first",
     )
+    sources: list[str] = Field(default=[], description="the sources that are run; empty: all")
     parameters: dict[str, dict[str, Parameter]] = Field(
         default={}, description="hyper-parameters by learner; '*' holds for all that have them"
     )
@@ -64,6 +65,11 @@ class Suite(Spec):
             raise ValueError("one ceiling cannot serve accuracy and squared error")
         if len({s.name for s in self.source}) < len(self.source):
             raise ValueError("a source name is used twice")
+        names = [s.name for s in self.source]
+        for preset in self.preset.values():
+            for name in preset.sources:
+                if name not in names:
+                    raise ValueError(unknown("source", name, names))
         return self
 
     @property
@@ -101,6 +107,11 @@ class Suite(Spec):
         if name not in self.preset:
             raise MetabenchError(f"suite {self.name}: {unknown('preset', name, self.preset)}")
         return self.preset[name]
+
+    def sources_of(self, preset: str) -> list[SourceSpec]:
+        """The sources that a preset runs."""
+        chosen = self.get_preset(preset).sources
+        return [s for s in self.source if not chosen or s.name in chosen]
 
     def protocol(self, source: SourceSpec, preset: str) -> records.Protocol:
         """What tables need to know of the suite."""
