@@ -32,6 +32,7 @@ from metabench.learners.gradient import (
 )
 from metabench.learners.memory import anp, cnp, lstm, mann, ntm, snail, transformer
 from metabench.learners.metric import (
+    deep_kernel,
     matchingnet,
     matchingnet_fce,
     protonet,
@@ -54,6 +55,7 @@ __all__ = [
     "baldwin",
     "baseline_plus_plus",
     "cnp",
+    "deep_kernel",
     "finetune",
     "imaml",
     "learned_optimizer",
