@@ -1,6 +1,6 @@
 """What an intervention does to episodes."""
 
-from metabench.conditions import images, labels, support
+from metabench.conditions import corruptions, cues, images, labels, shots, support
 from metabench.conditions.base import INTERVENTIONS, Intervention, On, Setting, intervene
 
 __all__ = [
@@ -8,8 +8,11 @@ __all__ = [
     "Intervention",
     "On",
     "Setting",
+    "corruptions",
+    "cues",
     "images",
     "intervene",
     "labels",
+    "shots",
     "support",
 ]

@@ -67,6 +67,10 @@ class Intervention(ABC):
     def change(self, episodes: Episodes, setting: Setting) -> Episodes:
         """The changed episodes, on the CPU."""
 
+    def needed(self, shape: Shape, value: float) -> Shape:
+        """The largest shape it draws from; raises MetabenchError where it cannot do ``value``."""
+        return shape
+
     known: ClassVar[bool] = False
     """Whether ``followed`` tells what predictions ought to become; agreement is then measured."""
 

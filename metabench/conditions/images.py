@@ -1,4 +1,4 @@
-"""Interventions on grey images [T, n, 1, H, W] in [0, 1]."""
+"""Interventions on images [T, n, C, H, W] in [0, 1]."""
 
 from __future__ import annotations
 
@@ -20,13 +20,24 @@ def _flat(x: Tensor) -> Tensor:
     return x.flatten(0, 1)
 
 
-class _OnImages(InputIntervention):
+def blurred(images: Tensor, sigma: float, beyond: str) -> Tensor:
+    """Images [N, C, H, W] under a Gaussian of that many pixels; F.pad's mode ``beyond`` them."""
+    radius = math.ceil(3 * sigma)
+    at = torch.arange(-radius, radius + 1, dtype=images.dtype)
+    kernel = torch.exp(-at.square() / (2 * sigma**2))
+    kernel = kernel / kernel.sum()
+    flat = F.pad(images.flatten(0, 1).unsqueeze(1), (radius,) * 4, mode=beyond)
+    flat = F.conv2d(F.conv2d(flat, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
+    return flat.view_as(images)
+
+
+class OnImages(InputIntervention):
     """Of classes: no regression task has images."""
 
     kinds: ClassVar[tuple[Kind, ...]] = ("classification",)
 
 
-class Rotation(_OnImages):
+class Rotation(OnImages):
     """Rotate by ``value`` degrees, clockwise or counter-clockwise at random, bilinear."""
 
     unit: ClassVar[str] = "degrees"
@@ -48,7 +59,7 @@ class Rotation(_OnImages):
         return F.grid_sample(images, grid, align_corners=False).view_as(x)
 
 
-class Inversion(_OnImages):
+class Inversion(OnImages):
     """Mix with the negative: (1 - value) x + value (1 - x); 1 is the negative."""
 
     def apply(self, x: Tensor, value: float, arrays: Mapping[str, Tensor]) -> Tensor:
@@ -56,7 +67,7 @@ class Inversion(_OnImages):
         return (1 - value) * x + value * (1 - x)
 
 
-class Noise(_OnImages):
+class Noise(OnImages):
     """Add Gaussian noise of standard deviation ``value``, then clip to [0, 1]."""
 
     def arrays(self, draws: BlockDraws, items: int, shape: tuple[int, ...]) -> Plan:
@@ -69,23 +80,17 @@ class Noise(_OnImages):
         return (x + value * arrays["noise"]).clamp(0, 1)
 
 
-class Blur(_OnImages):
+class Blur(OnImages):
     """Gaussian blur of standard deviation ``value`` pixels."""
 
     unit: ClassVar[str] = "px"
 
     def apply(self, x: Tensor, value: float, arrays: Mapping[str, Tensor]) -> Tensor:
         """Separable kernel of radius 3 sigma; outside the image is background."""
-        radius = math.ceil(3 * value)
-        at = torch.arange(-radius, radius + 1, dtype=x.dtype)
-        kernel = torch.exp(-at.square() / (2 * value**2))
-        kernel = kernel / kernel.sum()
-        images = _flat(x)
-        images = F.conv2d(images, kernel.view(1, 1, 1, -1), padding=(0, radius))
-        return F.conv2d(images, kernel.view(1, 1, -1, 1), padding=(radius, 0)).view_as(x)
+        return blurred(_flat(x), value, "constant").view_as(x)
 
 
-class Occlusion(_OnImages):
+class Occlusion(OnImages):
     """Erase a square that covers the fraction ``value`` of the image's area."""
 
     unit: ClassVar[str] = "of area"

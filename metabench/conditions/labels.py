@@ -8,12 +8,21 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from metabench.conditions.base import INTERVENTIONS, Intervention, Setting
 from metabench.conditions.support import random_order
 from metabench.episodes import Episodes, Kind, Support
 from metabench.rng import BlockDraws, Plan
+
+
+def derangement(draws: BlockDraws, items: int) -> NDArray[np.int64]:
+    """A random cycle through range(items): another id for each [BLOCK, items]."""
+    cycle = draws("cycle").random((draws.size, items)).argsort(axis=1)
+    new = np.empty_like(cycle)
+    np.put_along_axis(new, cycle, np.roll(cycle, -1, axis=1), axis=1)
+    return new
 
 
 class LabelPermutation(Intervention):
@@ -27,11 +36,8 @@ class LabelPermutation(Intervention):
     known: ClassVar[bool] = True
 
     def arrays(self, draws: BlockDraws, items: int, shape: tuple[int, ...]) -> Plan:
-        """A random cycle through all ids: the new id of each [BLOCK, way]."""
-        cycle = draws("cycle").random((draws.size, items)).argsort(axis=1)
-        new = np.empty_like(cycle)
-        np.put_along_axis(new, cycle, np.roll(cycle, -1, axis=1), axis=1)
-        return {"new": new}
+        """The new id of each [BLOCK, way]."""
+        return {"new": derangement(draws, items)}
 
     def change(self, episodes: Episodes, setting: Setting) -> Episodes:
         """Inputs stay."""

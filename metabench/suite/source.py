@@ -17,6 +17,8 @@ from metabench.rng import Address
 from metabench.suite.fields import NAME, Spec, Task
 from metabench.tasks import Shape, TaskDistribution
 from metabench.tasks.base import bounds
+from metabench.tasks.drift import StreamSpec
+from metabench.tasks.functions import FunctionFamily
 from metabench.validation import first_problem
 
 SHAPE_AXES = ("way", "shot")
@@ -116,12 +118,17 @@ class SourceSpec(Spec):
     episode: Shape
     floor: float = Field(default=0.05, gt=0, description="least base-to-oracle gap in risk")
     baselines: list[str] = Field(default=[], description="beside those of the suite")
-    condition: list[ConditionSpec] = Field(min_length=1)
+    condition: list[ConditionSpec] = []
+    stream: list[StreamSpec] = Field(default=[], description="of ``train``, while it drifts")
     probe: list[Probe] = Field(default=[], description="estimators with thresholds")
 
     @model_validator(mode="after")
     def _conditions(self) -> Self:
-        names = [c.name for c in self.condition]
+        names = [c.name for c in (*self.condition, *self.stream)]
+        if not names:
+            raise ValueError(f"source {self.name!r} needs a condition or a stream")
+        if self.stream and not isinstance(self.train, FunctionFamily):
+            raise ValueError(f"source {self.name!r}: only function families have streams")
         for probe in self.probe:
             if probe.condition not in (None, IN_DISTRIBUTION, *names):
                 raise ValueError(
@@ -203,7 +210,7 @@ class SourceSpec(Spec):
             hashes |= distribution.prepare()
         self.train.check_shape(self.episode)
         for point in self.points:
-            point.distribution.check_shape(point.shape)
+            point.distribution.check_shape(_needed(point))
         return hashes
 
 
@@ -233,4 +240,16 @@ def _moved(point: Point, shift: str) -> Point:
         raise MetabenchError(f"{where}: {shift!r} needs the same way in every episode")
     if base.kind == "classification" and bounds(point.shape.shot)[0] < intervention.least_shot:
         raise MetabenchError(f"{where}: {shift!r} needs {intervention.least_shot} shots or more")
-    return replace(point, intervention=shift)
+    point = replace(point, intervention=shift)
+    try:
+        _needed(point)
+    except MetabenchError as error:
+        raise MetabenchError(f"{where}: {error}") from None
+    return point
+
+
+def _needed(point: Point) -> Shape:
+    """The largest shape of episode that is drawn there."""
+    if point.intervention is None:
+        return point.shape
+    return INTERVENTIONS.get(point.intervention).needed(point.shape, point.value)

@@ -3,9 +3,11 @@
 import metabench.tasks.amplitude_sinusoid
 import metabench.tasks.cifar_fs
 import metabench.tasks.clusters
+import metabench.tasks.cued
 import metabench.tasks.demand
 import metabench.tasks.glyphs
 import metabench.tasks.harmonics
+import metabench.tasks.intervals
 import metabench.tasks.linear
 import metabench.tasks.mnist
 import metabench.tasks.omniglot

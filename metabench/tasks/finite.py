@@ -40,8 +40,12 @@ def task_set(family: Functions, address: Address, count: int) -> dict[str, Array
     return {name: np.concatenate([b[name] for b in blocks])[:count] for name in blocks[0]}
 
 
-def posterior_mean(family: Functions, tasks: Plan, episodes: Episodes) -> Tensor:
-    """The Bayes predictor [T, Q, 1] for a uniform prior on these tasks, with Gaussian noise.
+def posterior_mean(
+    family: Functions, tasks: Plan, episodes: Episodes, log_prior: Array | None = None
+) -> Tensor:
+    """The Bayes predictor [T, Q, 1] for a prior on these tasks, with Gaussian noise.
+
+    ``log_prior`` [M, T] is that of each episode; by default it is uniform.
 
     For linear functions it is the discrete minimum mean squared error estimator (dMMSE) of
     Raventos et al. 2023, equation 6. An empty support gives the prior mean.
@@ -49,8 +53,13 @@ def posterior_mean(family: Functions, tasks: Plan, episodes: Episodes) -> Tensor
     support, query = episodes.support, episodes.query
     count, items = len(next(iter(tasks.values()))), support.x.shape[1] + query.x.shape[1]
     size = max(1, VALUES // (count * items))
+    columns = _columns(episodes)
+    if log_prior is None:
+        log_prior = np.zeros((1, support.tasks))
     parts = [
-        _posterior_mean(family, tasks, *(t[i : i + size] for t in _columns(episodes)))
+        _posterior_mean(
+            family, tasks, log_prior[:, i : i + size], *(t[i : i + size] for t in columns)
+        )
         for i in range(0, support.tasks, size)
     ]
     return torch.from_numpy(np.concatenate(parts)).float().unsqueeze(-1)
@@ -65,7 +74,13 @@ def _columns(episodes: Episodes) -> tuple[Array, Array, Array, Array]:
 
 
 def _posterior_mean(
-    family: Functions, tasks: Plan, x: Array, y: Array, mask: Array, query: Array
+    family: Functions,
+    tasks: Plan,
+    log_prior: Array,
+    x: Array,
+    y: Array,
+    mask: Array,
+    query: Array,
 ) -> Array:
     count = len(next(iter(tasks.values())))
 
@@ -75,7 +90,7 @@ def _posterior_mean(
         return family.evaluate(tasks, flat).reshape(count, *at.shape)
 
     error = ((values(x) - y) ** 2 * mask).sum(axis=2)
-    log_weight = -error / (2 * max(family.noise, LEAST_NOISE) ** 2)
+    log_weight = log_prior - error / (2 * max(family.noise, LEAST_NOISE) ** 2)
     weight = np.exp(log_weight - log_weight.max(axis=0))
     weight /= weight.sum(axis=0)
     return np.asarray(np.einsum("mt,mtq->tq", weight, values(query)), dtype=np.float64)

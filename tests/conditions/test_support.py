@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metabench.conditions import INTERVENTIONS, Setting, images, intervene
+from metabench.conditions import INTERVENTIONS, Setting, intervene, labels, support
 from metabench.episodes import Episodes, Prediction
 from metabench.rng import Address
 from metabench.scoring import agreement
@@ -16,7 +16,8 @@ from metabench.tasks.sinusoid import Sinusoid
 ADDRESS = Address.of("tests", "support")
 CLASSES = Clusters(), Shape(way=4, shot=3, query=2)
 FUNCTIONS = Sinusoid(), Shape(shot=(3, 6), query=4)
-NAMES = [n for n in INTERVENTIONS if type(INTERVENTIONS.get(n)).__module__ != images.__name__]
+MODULES = (labels.__name__, support.__name__)
+NAMES = [n for n in INTERVENTIONS if type(INTERVENTIONS.get(n)).__module__ in MODULES]
 Kind = tuple[TaskDistribution, Shape]
 
 

@@ -94,3 +94,31 @@ def test_real_cifar_fs_has_64_16_and_20_classes() -> None:
     assert {p.items for p in pools} <= {200, 600}
     mean = np.asarray(pools[0].images[:, ::20], dtype=np.float64).mean((0, 1, 3, 4)) / 255
     np.testing.assert_allclose(mean, (0.507, 0.487, 0.441), atol=0.03)
+
+
+def test_grey_pictures_have_the_shape_of_characters_and_the_luma_of_the_colours(
+    root: Path,  # noqa: F811
+) -> None:
+    write(root, {}, "train")
+    write(root, {}, "test")
+    task = CifarFs(split="val", grey=True)
+    assert task.input_shape == (1, 28, 28)
+    colour, grey = CifarFs(split="val").base_pool().images, task.base_pool().images
+    weights = np.array([0.299, 0.587, 0.114])
+    luma = np.einsum("c,kichw->kihw", weights, colour.numpy())[..., :28, :28]
+    np.testing.assert_allclose(grey[:, :, 0].numpy(), luma, atol=1)
+    assert set(task.prepare()) == {"cifar-fs/val-grey"}
+    assert task.prepare()["cifar-fs/val-grey"] != CifarFs(split="val").prepare()["cifar-fs/val"]
+    e = sample(task, Shape(way=2, shot=1, query=2), Address.of("c"), range(4))
+    assert e.support.x.shape == (4, 2, 1, 28, 28)
+
+
+def test_grey_pictures_are_shrunk_without_gaps() -> None:
+    """A ramp stays a ramp."""
+    ramp = Image.fromarray(np.tile(np.arange(32, dtype=np.uint8) * 8, (32, 1)))
+    small = cifar_fs._grey(ramp.convert("RGB")).astype(int)
+    assert small.shape == (28, 28)
+    assert (small == small[0]).all()
+    steps = np.diff(small[0])
+    assert abs(float(steps.mean()) - 8 * 32 / 28) < 0.2
+    assert steps.max() - steps.min() <= 2

@@ -20,6 +20,12 @@ from metabench.tasks.pool import ClassPool, PoolDistribution, rotated
 
 ADDRESS = Address.of("tests", "pool")
 CLASSES, ITEMS = 12, 8
+GOLDEN = (
+    [[1, 2, 0], [2, 1, 0], [1, 2, 0]],
+    [[2, 7, 8], [0, 9, 4], [2, 3, 8]],
+    [[4, 3, 3], [6, 2, 7], [7, 6, 7]],
+)
+"""Labels, classes and items of the supports of three episodes."""
 
 
 @lru_cache(maxsize=1)
@@ -166,3 +172,48 @@ def test_the_digest_covers_every_pixel_and_name() -> None:
     changed = ClassPool.of(images, pool.group, pool.class_names, pool.group_names)
     renamed = ClassPool.of(pool.images, pool.group, pool.class_names, ("a", "b", "d"))
     assert len({pool.digest, changed.digest, renamed.digest}) == 3
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_a_class_with_a_fixed_label_has_it_in_every_task(within: bool) -> None:
+    task, shape = Numbered(fixed_labels=True, within_group=within), Shape(way=3, shot=1, query=2)
+    e = sample(task, shape, ADDRESS, range(600))
+    which, _ = identity(e.query.x)
+    assert torch.equal(which % 3, e.query_y)
+    assert set(which.flatten().tolist()) == set(range(CLASSES))
+    if within:
+        groups = torch.from_numpy(numbered().group)[which]
+        assert (groups == groups[:, :1]).all()
+
+
+def test_classes_of_a_label_are_drawn_alike_and_independently() -> None:
+    e = sample(Numbered(fixed_labels=True), Shape(way=5, shot=1, query=1), ADDRESS, range(4000))
+    which, _ = identity(e.support.x)
+    counts = torch.bincount(which.flatten(), minlength=CLASSES).double()
+    # Twelve classes and five labels: labels 0 and 1 have three classes, the others two.
+    expected = 4000 * np.array([1 / 3 if c % 5 < 2 else 1 / 2 for c in range(CLASSES)])
+    for label in range(5):
+        own = counts[label::5].numpy()
+        assert stats.chisquare(own, expected[label::5]).pvalue > 1e-4
+    order = e.support.y.argsort(1)
+    by_label = which.gather(1, order) // 5
+    table = np.zeros((3, 3))
+    np.add.at(table, (by_label[:, 0].numpy(), by_label[:, 1].numpy()), 1)
+    assert stats.chi2_contingency(table).pvalue > 1e-4
+
+
+def test_fixed_labels_need_one_way_and_name_no_turn() -> None:
+    with pytest.raises(MetabenchError, match="the same way"):
+        Numbered(fixed_labels=True).check_shape(Shape(way=(2, 3), shot=1, query=1))
+    with pytest.raises(MetabenchError, match="would name the turn"):
+        Numbered(fixed_labels=True, rotations=True).check_shape(Shape(way=4, shot=1, query=1))
+    Numbered(fixed_labels=True, rotations=True).check_shape(Shape(way=5, shot=1, query=1))
+
+
+def test_episodes_without_fixed_labels_are_what_they_were() -> None:
+    """Golden: a change here is a change of every published episode."""
+    e = sample(Numbered(), Shape(way=3, shot=1, query=1), Address.of("golden"), range(3))
+    which, item = identity(e.support.x)
+    assert e.support.y.tolist() == GOLDEN[0]
+    assert which.tolist() == GOLDEN[1]
+    assert item.tolist() == GOLDEN[2]
