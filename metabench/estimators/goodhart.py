@@ -17,6 +17,7 @@ from scipy import stats
 
 from metabench.estimators.base import ESTIMATORS, Estimator
 from metabench.estimators.panel import Panel
+from metabench.estimators.roles import named
 from metabench.records import IN_DISTRIBUTION, ORACLE
 
 Array = NDArray[np.float64]
@@ -24,11 +25,6 @@ Array = NDArray[np.float64]
 SEEN, MARGINAL, DISPLACEMENT = "seen-tasks", "no-adaptation", "displacement"
 TURN = 0.10
 """Share of its gain that a curve may lose before it counts as turned."""
-
-
-def named(panel: Panel, role: str) -> list[str]:
-    """The conditions of that role."""
-    return [c.name for c in panel.protocol.conditions if c.role == role]
 
 
 def course(panel: Panel) -> pd.DataFrame:

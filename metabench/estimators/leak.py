@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from metabench.estimators.base import ESTIMATORS, Estimator
-from metabench.estimators.goodhart import named
 from metabench.estimators.panel import Panel
+from metabench.estimators.roles import named
 from metabench.records import IN_DISTRIBUTION
 
 INTACT, SWAPPED, PRIVATE = "cue-intact", "cue-swapped", "private"
@@ -27,7 +27,7 @@ def cue_gap(panel: Panel, without: Panel | None = None) -> pd.DataFrame:
     start = intact[[*keys, "risk"]].rename(columns={"risk": "start"})
     pairs = swapped.merge(start, on=keys)
     gap = pairs.assign(value=pairs["risk"] - pairs["start"])
-    table = gap.groupby(KEYS, as_index=False)["value"].mean()
+    table = gap.groupby(KEYS)["value"].mean().reset_index()
     if without is None:
         return table
     other = cue_gap(without).rename(columns={"value": "other"})
@@ -41,10 +41,9 @@ def public_gap(panel: Panel) -> pd.DataFrame:
     Columns: label, condition, level, seed, value. The episodes differ, so they are not paired.
     """
     public = panel.scored[panel.scored["condition"] == IN_DISTRIBUTION]
-    start = public.groupby(["label", "seed"], as_index=False)["risk"].mean()
-    start = start.rename(columns={"risk": "start"})
+    start = public.groupby(["label", "seed"])["risk"].mean().rename("start").reset_index()
     private = panel.scored[panel.scored["condition"].isin(named(panel, PRIVATE))]
-    table = private.groupby(KEYS, as_index=False)["risk"].mean().merge(start, on=["label", "seed"])
+    table = private.groupby(KEYS)["risk"].mean().reset_index().merge(start, on=["label", "seed"])
     return table.assign(value=table["risk"] - table["start"])[[*KEYS, "value"]]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -185,7 +186,6 @@ def _indices(model: object, knobs: int, rng: np.random.Generator) -> tuple[Array
     def surface(x: Array) -> Array:
         return np.asarray(model.predict(x.T), dtype=np.float64)  # type: ignore[attr-defined]
 
-    found = stats.sobol_indices(
-        func=surface, n=DRAWS, dists=[stats.uniform()] * knobs, random_state=rng
-    )
+    unit: Any = stats.uniform()
+    found = stats.sobol_indices(func=surface, n=DRAWS, dists=[unit] * knobs, random_state=rng)
     return np.asarray(found.first_order), np.asarray(found.total_order)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,7 +192,11 @@ def _names(axes: Axes, one: Course, colour: str, theme: Theme, height: float) ->
     middle = (high + low) / 2
     if high - low < least:
         high, low = middle + least / 2, middle - least / 2
-    at_edge = {"textcoords": "offset points", "color": theme.muted, "xycoords": "axes fraction"}
+    at_edge: Any = {
+        "textcoords": "offset points",
+        "color": theme.muted,
+        "xycoords": "axes fraction",
+    }
     axes.annotate("meta-steps", (1, 0), xytext=(5, -5.5), va="top", **at_edge)
     axes.annotate("risk", (0, 1), xytext=(-5, 0), va="top", ha="right", **at_edge)
     for y, (text, ink) in ((high, above), (low, below)):

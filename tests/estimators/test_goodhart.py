@@ -164,12 +164,12 @@ def test_a_proxy_that_has_nothing_to_do_with_the_gold_is_flagged_in_5_percent_at
 ) -> None:
     """Random-walk checkpoints: the flag is the lower 95 % t-bound over seeds above 0.10."""
     rng = np.random.default_rng(seeds)
-    runs, flags = 600, 0
+    runs, flags = 600, 0.0
     for _ in range(runs):
         values = []
         for _ in range(seeds):
             halves = gold(rng) + 0.1 * rng.normal(size=(2, 1)) + 0.05 * rng.normal(size=(2, 16))
-            values.append(turnover(*halves, proxy=walk(rng)))
+            values.append(turnover(halves[0], halves[1], walk(rng)))
         known = np.array(values)[~np.isnan(values)]
         if len(known) > 1:
             error = known.std(ddof=1) / len(known) ** 0.5
@@ -180,7 +180,7 @@ def test_a_proxy_that_has_nothing_to_do_with_the_gold_is_flagged_in_5_percent_at
 def test_a_turned_curve_is_flagged_with_five_seeds() -> None:
     rng = np.random.default_rng(0)
     true = np.array([1.0, 0.5, 0.3, 0.4, 0.6, 0.9])
-    flags = 0
+    flags = 0.0
     for _ in range(40):
         halves = true + 0.05 * rng.normal(size=(5, 2, 6))
         values = [turnover(a, b, np.linspace(1, 0, 6)) for a, b in halves]
@@ -207,6 +207,7 @@ def test_the_clustered_error_of_beta_is_what_a_hand_computes() -> None:
     variance = (bread @ (2 * np.outer(score, score)) @ bread)[1, 1] * 2
     assert fit.beta == pytest.approx(0.2)
     assert fit.t == pytest.approx(0.2 / variance**0.5)
+    assert fit.t is not None
     assert fit.p == pytest.approx(stats.t.sf(fit.t, 1))
 
 

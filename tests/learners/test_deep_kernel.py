@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
@@ -39,7 +40,7 @@ def doubled(e: Episodes) -> Episodes:
     return Episodes(support, Query(e.query.x.double(), e.query.mask), y)
 
 
-def prior(learner: DeepKernel, x: Tensor) -> np.ndarray:  # type: ignore[type-arg]
+def prior(learner: DeepKernel, x: Tensor) -> NDArray[np.float64]:
     """Covariance of noisy labels at x [n, *X], one pair at a time."""
     p = learner.frozen
     z = learner.embedding(p, x)[0].numpy()

@@ -108,7 +108,7 @@ def test_no_name_from_a_record_is_inside_the_picture(part: PanelBoard) -> None:
     evil: Panel = replace(panel, history=history)
     rows = [replace(r, label="evil$^name") if r.label == "few" else r for r in part.rows]
     styles = looks(build_board(make_results([BASE, Learner("evil$^name", family="gradient")])))
-    board = replace(part, panel=evil, rows=[r for r in rows if r.label == "evil$^name"])
+    board = replace(part, panel=evil, rows=tuple(r for r in rows if r.label == "evil$^name"))
     (made,) = overoptimisation_pictures(board, styles)
     assert "evil" not in svg(made.light)
     assert "evil$^name" in made.alt
