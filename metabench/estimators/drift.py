@@ -54,7 +54,7 @@ def drift_table(panel: Panel) -> pd.DataFrame:
 
 def _mean(rows: pd.DataFrame, keys: list[str], column: str, name: str) -> pd.DataFrame:
     """The columns ``keys`` and ``name``."""
-    return rows.groupby(keys, as_index=False)[column].mean().rename(columns={column: name})
+    return rows.groupby(keys, as_index=False)[[column]].mean().rename(columns={column: name})
 
 
 def _rates(panel: Panel, roles: tuple[str, ...] = (HAZARD, WALK)) -> pd.DataFrame:
@@ -128,6 +128,8 @@ def boundary(curve: pd.DataFrame) -> Boundary | None:
     intervals = [t_interval(list(row)) for row in curve.to_numpy(dtype=np.float64)]
 
     def meets(values: list[float]) -> float | None:
+        if values[0] < 0:
+            return float(rates[0])
         at = crossing(np.log(rates), values)
         return None if at is None else float(np.exp(at))
 
