@@ -1,8 +1,19 @@
 """Pure functions of the episode table."""
 
-from metabench.estimators import drift, goodhart, leak, selection, sensitivity
+from metabench.estimators import (
+    brittleness,
+    drift,
+    efficiency,
+    goodhart,
+    leak,
+    overfitting,
+    robustness,
+    selection,
+    sensitivity,
+)
 from metabench.estimators.base import ESTIMATORS, Estimator
 from metabench.estimators.curve import Area, BreakEven, area_under_skill, break_even, severity_curve
+from metabench.estimators.flags import probe_table
 from metabench.estimators.gap import ood_gap
 from metabench.estimators.panel import Panel, levels_of, panels
 from metabench.estimators.skill import IDENTIFIABLE, risk_table, skill_table
@@ -17,14 +28,19 @@ __all__ = [
     "Panel",
     "area_under_skill",
     "break_even",
+    "brittleness",
     "cvar",
     "drift",
+    "efficiency",
     "goodhart",
     "leak",
     "levels_of",
     "ood_gap",
+    "overfitting",
     "panels",
+    "probe_table",
     "risk_table",
+    "robustness",
     "selection",
     "sensitivity",
     "severity_curve",

@@ -1,0 +1,94 @@
+"""Flags: which learners a suite's probes call out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from metabench.estimators.base import ESTIMATORS
+from metabench.estimators.panel import Panel
+from metabench.records import ORACLE, Probe
+from metabench.statistics import t_interval
+
+LEVEL = 0.95
+"""Of the one-sided bound: a learner exactly at a threshold is flagged in 5 % of the cases."""
+COLUMNS = [
+    "label",
+    "probe",
+    "condition",
+    "level",
+    "seeds",
+    "mean",
+    "bound",
+    "threshold",
+    "flag",
+    "flagged",
+    "reason",
+]
+
+
+def probe_table(panel: Panel) -> pd.DataFrame:
+    """What the suite's probes say of every learner but the oracle.
+
+    Columns: label, probe (the estimator), condition, level (of the condition; 0 where the quantity
+    has none), seeds (with a value), mean, bound (one-sided 95 % t-bound over seeds, NaN with one),
+    threshold, flag (the side: "above" or "below"), flagged (True, False, or None where it cannot be
+    said), reason (why it cannot, or what is lacking). Of quantities with ``Estimator.log`` mean and
+    bound are geometric. A learner to which a probe does not apply has one row of 0 seeds.
+    """
+    labels = sorted(set(panel.scored["label"]) - {ORACLE})
+    rows = [row for probe in panel.protocol.probes for row in _rows(panel, probe, labels)]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.astype({"flagged": object, "level": int, "seeds": int})
+
+
+def _rows(panel: Panel, probe: Probe, labels: list[str]) -> Iterator[tuple[object, ...]]:
+    """One for every label, condition and level."""
+    estimator = ESTIMATORS.get(probe.estimator)
+    table = estimator.compute(panel)
+    if "level" not in table:
+        table = table.assign(level=0)
+    if "censored" not in table:
+        table = table.assign(censored="")
+    if probe.condition is not None:
+        table = table[table["condition"] == probe.condition]
+    if probe.level is not None:
+        table = table[table["level"] == probe.level]
+    for label in labels:
+        own = table[table["label"] == label]
+        if own.empty:
+            where = (label, probe.estimator, probe.condition or "", probe.level or 0)
+            limit = (probe.threshold, probe.flag)
+            yield (*where, 0, np.nan, np.nan, *limit, None, "not applicable: no values")
+        for (condition, level), part in own.groupby(["condition", "level"]):
+            yield (label, probe.estimator, condition, level, *_judge(part, probe, estimator.log))
+
+
+def _judge(part: pd.DataFrame, probe: Probe, log: bool) -> tuple[object, ...]:
+    """seeds, mean, bound, threshold, flag, flagged, reason of one quantity of one learner.
+
+    Seeds without a value are left out, and the reason says how many they are.
+    """
+    limit = (probe.threshold, probe.flag)
+    known = part[part["value"].notna()]
+    values = known["value"].to_numpy(np.float64)
+    seeds, lacking = len(values), len(part) - len(values)
+    reason = f"undefined in {lacking} of {len(part)} seeds" if lacking else ""
+    if np.isinf(values).any():
+        return (seeds, np.inf, np.nan, *limit, None, "infinite in a seed")
+    if seeds == 0:
+        return (0, np.nan, np.nan, *limit, None, reason)
+    interval = t_interval(list(np.log(values) if log else values), 2 * LEVEL - 1)
+    above = probe.flag == "above"
+    mean = float(np.exp(interval.mean) if log else interval.mean)
+    raw = interval.low if above else interval.high
+    if raw is None:
+        return (seeds, mean, np.nan, *limit, None, "needs 2 seeds")
+    bound = float(np.exp(raw) if log else raw)
+    flagged = bound > probe.threshold if above else bound < probe.threshold
+    # The true value may be on the other side of the threshold.
+    if flagged and (known["censored"] == ("below" if above else "above")).any():
+        return (seeds, mean, bound, *limit, None, "censored: beyond what was measured")
+    return (seeds, mean, bound, *limit, flagged, reason)
