@@ -62,4 +62,5 @@ class Polynomial(FunctionFamily):
         low, high = self.inputs
         t = (2 * x - (high + low)) / (high - low)
         k = np.arange(self.degree + 1)
-        return legvander(t, self.degree) * self.scale * np.sqrt((2 * k + 1) / (self.degree + 1))
+        scale = self.scale * np.sqrt((2 * k + 1) / (self.degree + 1))
+        return np.asarray(scale * legvander(t, self.degree), dtype=np.float64)

@@ -20,7 +20,7 @@ MOST_JUMPS = 64
 NEVER = float("-inf")
 
 
-@TASKS.register("steps")
+@TASKS.register("step")
 class Steps(FunctionFamily):
     """Constant between the jumps of a Poisson process, levels independent from N(0, scale^2).
 

@@ -7,12 +7,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from metabench.conditions import INTERVENTIONS, Setting, intervene
 from metabench.conditions.shots import Imbalance, StepImbalance
 from metabench.episodes import Episodes
 from metabench.errors import MetabenchError
 from metabench.rng import Address
+from metabench.suite import ConditionSpec, SourceSpec
 from metabench.tasks import Shape, TaskDistribution, sample
 from metabench.tasks.clusters import Clusters
 from tests.tasks.test_pool import Numbered, identity
@@ -128,3 +130,34 @@ def test_proportions_of_queries_are_dirichlet() -> None:
     share = first / e.query.mask.sum(1)
     for t in (0.2, 0.5, 0.8):
         assert float((share < t).double().mean()) == pytest.approx(t, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ({"shift": "imbalance", "levels": [2, 19]}, "needs a mean shot of 10 or more, found 3"),
+        ({"shift": "contrast", "levels": [1, 6]}, "severity must be 1, 2, 3, 4 or 5, found 6"),
+    ],
+)
+def test_a_level_that_cannot_be_is_refused_when_the_suite_is_read(
+    condition: dict[str, object], message: str
+) -> None:
+    source = {
+        "name": "s",
+        "train": {"task": "clusters", "shape": [1, 28, 28]},
+        "episode": {"way": 5, "shot": 3, "query": 2},
+        "condition": [{"name": "c", **condition}],
+    }
+    with pytest.raises(ValidationError, match=message):
+        SourceSpec.model_validate(source)
+
+
+def test_an_imbalance_that_the_pool_has_no_items_for_is_refused_before_training() -> None:
+    source = SourceSpec(
+        name="s",
+        train=POOL,
+        episode=Shape(way=5, shot=5, query=1),
+        condition=[ConditionSpec(name="c", shift="imbalance", levels=[5.0])],
+    )
+    with pytest.raises(MetabenchError, match=r"shot \+ query is 9"):
+        source.prepare()
