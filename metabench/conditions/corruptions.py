@@ -9,13 +9,16 @@ must come from its address. Fog, frost, snow and the blurs of glass, zoom and de
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 import torch
-from scipy.special import pdtrik
+from numpy.typing import NDArray
+from scipy.special import pdtr
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,6 +32,7 @@ from metabench.tasks import Shape
 REFERENCE = 32
 """Side of the images that the constants are for."""
 Five = tuple[float, float, float, float, float]
+Floats = NDArray[np.float64]
 
 
 class Corruption(OnImages):
@@ -115,12 +119,13 @@ class ShotNoise(Corruption):
         return {"quantile": draws("quantile").random(size, dtype=np.float32)}
 
     def corrupted(self, x: Tensor, level: int, arrays: Mapping[str, Tensor]) -> Tensor:
-        """The same quantiles at every severity; black stays black."""
-        lit = x > 0
-        mean = self.constants[level] * x[lit].double().numpy()
-        count = poisson_quantile(arrays["quantile"][lit].double().numpy(), mean)
-        noisy = torch.from_numpy(count / self.constants[level]).to(x.dtype)
-        return torch.zeros_like(x).masked_scatter(lit, noisy)
+        """The same quantiles at every severity; x is rounded to eight bits, black stays black."""
+        scale = self.constants[level]
+        grey, quantile = (x * 255).round().long().numpy(), arrays["quantile"].double().numpy()
+        noisy = np.zeros(x.shape)
+        lit = grey > 0
+        noisy[lit] = photons(grey[lit], scale, quantile[lit]) / scale
+        return torch.from_numpy(noisy)
 
 
 class MotionBlur(Corruption):
@@ -196,14 +201,20 @@ class Jpeg(Corruption):
         return compressed(x, int(self.constants[level]))
 
 
-def poisson_quantile(
-    quantile: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-    mean: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """The least k with P(Poisson(mean) <= k) >= quantile, for means above zero."""
-    # pdtrik solves for a real k, and gives nothing where even 0 is more than enough.
-    real = np.nan_to_num(pdtrik(quantile, mean), nan=0.0)
-    return np.where(quantile <= np.exp(-mean), 0.0, np.ceil(real))
+@lru_cache(maxsize=5)
+def _photons(scale: float) -> NDArray[np.float64]:
+    """P(Poisson(scale level / 255) <= k) + level for levels 0..255, [256, K]: rows ascend."""
+    most = int(scale + 12 * math.sqrt(scale) + 20)
+    level = np.arange(256.0)[:, None]
+    return np.minimum(pdtr(np.arange(most), scale * level / 255), 1.0) + level
+
+
+def photons(level: NDArray[np.int64], scale: float, quantile: Floats) -> Floats:
+    """The least k with P(Poisson(scale level / 255) <= k) >= quantile, for levels 0..255."""
+    table = _photons(scale)
+    place = np.searchsorted(table.ravel(), level + quantile)
+    # A quantile of 0 is found at the end of the row before.
+    return np.maximum(place - level * float(table.shape[1]), 0.0)
 
 
 def _areas(size: int, fewer: int) -> Tensor:

@@ -136,14 +136,15 @@ def test_impulses_hit_the_share_of_the_severity_half_of_them_white() -> None:
 
 def test_shot_noise_is_poisson() -> None:
     quantile = np.linspace(0.0005, 0.9995, 300)
-    for mean in (0.2, 3.0, 50.0, 499.0):
-        ours = corruptions.poisson_quantile(quantile, np.full(300, mean))
-        assert np.array_equal(ours, stats.poisson.ppf(quantile, mean))
-    grey = torch.full((64, 4, 1, 28, 28), 0.5)
+    for level, scale in ((1, 50.0), (30, 75.0), (255, 500.0)):
+        ours = corruptions.photons(np.full(300, level), scale, quantile)
+        assert np.array_equal(ours, stats.poisson.ppf(quantile, scale * level / 255))
+    assert corruptions.photons(np.array([255]), 500.0, np.zeros(1)) == 0
+    grey = torch.full((64, 4, 1, 28, 28), 0.4)  # 102 / 255
     quantiles = torch.rand(grey.shape, generator=torch.Generator().manual_seed(0))
     after = corruptions.ShotNoise().apply(grey, 5, {"quantile": quantiles})
-    assert float(after.mean()) == pytest.approx(0.5, abs=1e-3)
-    assert float(after.var()) == pytest.approx(0.5 / 50, rel=0.02)
+    assert float(after.mean()) == pytest.approx(0.4, abs=1e-3)
+    assert float(after.var()) == pytest.approx(0.4 / 50, rel=0.02)
     assert not corruptions.ShotNoise().apply(grey * 0, 5, {"quantile": quantiles}).any()
 
 
