@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
@@ -18,6 +18,7 @@ from metabench.estimators import (
     break_even,
     levels_of,
     panels,
+    probe_table,
     severity_curve,
     skill_table,
     tail_risk,
@@ -58,6 +59,10 @@ class Row:
     """CVaR10 of the risk in distribution."""
     tasks: float
     """Mean number of meta-training tasks used."""
+    flags: tuple[str, ...] = ()
+    """The estimators whose threshold the learner is beyond, with 95 % confidence."""
+    undecided: int = 0
+    """Probes that apply to the learner and cannot be decided, as with one seed."""
 
     @property
     def status(self) -> str:
@@ -72,6 +77,8 @@ class PanelBoard:
     panel: Panel
     skills: pd.DataFrame
     rows: tuple[Row, ...]
+    probes: pd.DataFrame
+    """What the suite's probes say: the columns of ``probe_table``."""
     unidentifiable: tuple[tuple[str, int], ...]
     """(condition, level) where base and oracle are too close to tell learners apart."""
     ambiguous: bool = False
@@ -102,16 +109,21 @@ def build_board(results: Results) -> Board:
 def _panel_board(panel: Panel, ambiguous: bool) -> PanelBoard:
     skills = skill_table(panel)
     tails = tail_risk(panel)
+    probes = probe_table(panel)
     by_label: dict[str, list[Record]] = {}
     for record in panel.records:
         by_label.setdefault(panel.label_of(record), []).append(record)
-    rows = [_row(panel, skills, tails, label, records) for label, records in by_label.items()]
+    rows = [
+        _flagged(_row(panel, skills, tails, label, records), probes)
+        for label, records in by_label.items()
+    ]
     rows.sort(key=lambda r: (r.transductive, -_mean(r.ood_skill), -_mean(r.skill), r.label))
     lost = skills[skills["status"] == "unidentifiable"][["condition", "level"]].drop_duplicates()
     return PanelBoard(
         panel,
         skills,
         tuple(rows),
+        probes,
         tuple((str(c), int(n)) for c, n in lost.sort_values(["condition", "level"]).to_numpy()),
         ambiguous,
     )
@@ -161,6 +173,14 @@ def _row(
         cvar=_interval(own_tail["value"]),
         tasks=float(np.mean([r.used.tasks for r in records])),
     )
+
+
+def _flagged(row: Row, probes: pd.DataFrame) -> Row:
+    """The row with what the probes say of it."""
+    own = probes[(probes["label"] == row.label) & (probes["seeds"] > 0)]
+    decided = own["flagged"].map(lambda flag: flag is not None)
+    fired = own.loc[own["flagged"].map(lambda flag: flag is True), "probe"]
+    return replace(row, flags=tuple(sorted(set(fired))), undecided=int((~decided).sum()))
 
 
 def _interval(values: pd.Series) -> Interval | None:

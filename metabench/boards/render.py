@@ -37,10 +37,11 @@ def headers(board: PanelBoard) -> list[str]:
         "first s*",
         "CVaR10 risk",
         "tasks",
+        *(["flags"] if board.panel.protocol.probes else []),
     ]
 
 
-def cells(row: Row) -> list[str]:
+def cells(row: Row, board: PanelBoard) -> list[str]:
     """One learner's row as text."""
     worst = MISSING if row.worst is None else f"{number(row.worst[1])} {row.worst[0]}"
     first = row.break_even
@@ -56,7 +57,15 @@ def cells(row: Row) -> list[str]:
         MISSING if first is None else _break_even(row),
         _text(row.cvar, 3),
         f"{row.tasks:,.0f}",
+        *([flags(row)] if board.panel.protocol.probes else []),
     ]
+
+
+def flags(row: Row) -> str:
+    """The probes that fired; what could not be decided is not called clean."""
+    if row.flags or not row.undecided:
+        return ", ".join(row.flags) or MISSING
+    return f"{row.undecided} undecided"
 
 
 def notes(board: PanelBoard) -> list[str]:
@@ -93,7 +102,7 @@ def to_terminal(board: Board, console: Console) -> None:
             if before is not None and row.transductive != before.transductive:
                 table.add_section()
             style = None if row.family not in ("baseline", "control", "oracle") else "dim"
-            table.add_row(*[escape(plain(c)) for c in cells(row)], style=style)
+            table.add_row(*[escape(plain(c)) for c in cells(row, part)], style=style)
         console.print(table)
         for note in notes(part):
             console.print(escape(plain(note)), style="dim", highlight=False)
@@ -113,7 +122,7 @@ def to_markdown(board: Board) -> str:
         ]
         lines.append("| " + " | ".join(titles) + " |")
         lines.append("|" + "|".join(" --- " for _ in titles) + "|")
-        lines += ["| " + " | ".join(markdown(c) for c in cells(r)) + " |" for r in part.rows]
+        lines += ["| " + " | ".join(markdown(c) for c in cells(r, part)) + " |" for r in part.rows]
         lines += ["", *(f"- {markdown(note)}" for note in notes(part)), ""]
         parts.append("\n".join(lines))
     return "\n".join(parts)
@@ -134,6 +143,8 @@ def to_csv(board: Board) -> str:
             "break_even_condition",
             "break_even",
             "tasks",
+            "flags",
+            "undecided_probes",
             "status",
         ]
     )
@@ -149,7 +160,7 @@ def to_csv(board: Board) -> str:
                 + [field(r.label), field(r.family), r.transductive, r.provenance]
                 + [r.seeds_ok, r.seeds, p.protocol.metric, *numbers]
                 + (["", ""] if r.worst is None else [field(r.worst[0]), r.worst[1]])
-                + [condition, level, r.tasks, r.status]
+                + [condition, level, r.tasks, " ".join(r.flags), r.undecided, r.status]
             )
     return out.getvalue()
 

@@ -10,12 +10,15 @@ from metabench.boards import Board, PanelBoard, Row, build_board
 from metabench.records import Record
 from metabench.reports.drawing import Picture, skill_pictures, training_pictures
 from metabench.reports.figures import SKILL_RANGE
+from metabench.reports.overoptimisation import overoptimisation_pictures
 from metabench.reports.palette import Look, looks
 from metabench.reports.tables import (
     ConditionTable,
     EstimatorTable,
+    ProbeTable,
     condition_tables,
     estimator_tables,
+    probe_summary,
 )
 from metabench.statistics import Interval, number
 from metabench.store import Results, write_file
@@ -42,6 +45,8 @@ class Section:
     training: list[Picture]
     conditions: list[ConditionTable]
     estimators: list[EstimatorTable]
+    probes: ProbeTable | None
+    overoptimisation: list[Picture]
     variants: list[Variant]
     failures: list[Record]
     seeds: int
@@ -141,6 +146,8 @@ def _section(index: int, part: PanelBoard, styles: Mapping[str, Look]) -> Sectio
         training=training_pictures(part, styles),
         conditions=condition_tables(part),
         estimators=estimator_tables(part),
+        probes=probe_summary(part),
+        overoptimisation=overoptimisation_pictures(part, styles),
         variants=[variants[row.label] for row in part.rows],
         failures=[r for r in part.panel.records if r.status != "ok"],
         seeds=max((row.seeds_ok for row in part.rows), default=0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -87,6 +88,55 @@ def _level(title: str, cells: pd.DataFrame) -> Level:
     return Level(title, ", ".join(bases), statuses[0] if statuses else "no results")
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What a probe says of a learner: mean, one-sided bound, and whether it is flagged."""
+
+    mean: float
+    bound: float | None
+    flagged: bool | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class ProbeTable:
+    """The suite's probes by learner; ``columns`` are (title, its threshold in words)."""
+
+    columns: list[tuple[str, str]]
+    rows: list[tuple[str, list[Verdict | None]]]
+
+
+def probe_summary(part: PanelBoard) -> ProbeTable | None:
+    """Of every probe that applies to some learner; None if there is none."""
+    known = part.probes[part.probes["seeds"] > 0]
+    if known.empty:
+        return None
+    keys = ["probe", "condition", "level", "flag", "threshold"]
+    places = list(known[keys].drop_duplicates().itertuples(index=False, name=None))
+    several = known.groupby("probe")["condition"].nunique()
+    columns = []
+    for probe, condition, level, flag, threshold in places:
+        where = f" · {condition}" + (f" {level}" if level else "") if several[probe] > 1 else ""
+        columns.append((f"{ESTIMATORS.get(probe).title}{where}", f"{flag} {threshold:g}"))
+    rows = []
+    for row in part.rows:
+        own = known[known["label"] == row.label].set_index(keys)
+        found = [own.loc[place] if place in own.index else None for place in places]
+        if any(f is not None for f in found):
+            rows.append((row.label, [None if f is None else _verdict(f) for f in found]))
+    return ProbeTable(columns, rows)
+
+
+def _verdict(found: pd.Series) -> Verdict:
+    bound = float(found["bound"])
+    return Verdict(
+        float(found["mean"]),
+        None if math.isnan(bound) else bound,
+        found["flagged"],
+        str(found["reason"]),
+    )
+
+
 def estimator_tables(part: PanelBoard) -> list[EstimatorTable]:
     """Every registered estimator but skill, which has tables of its own."""
     names = [name for name in ESTIMATORS if name != "skill"]
@@ -123,4 +173,7 @@ def _at(own: pd.DataFrame, condition: str, level: int | None) -> pd.Series[float
 
 
 def _interval(values: pd.Series[float]) -> Interval | None:
-    return None if values.empty else t_interval([float(v) for v in values])
+    numbers = [float(v) for v in values]
+    # One seed without end makes the mean endless, and leaves no interval.
+    endless = [v for v in numbers if math.isinf(v)]
+    return t_interval(endless[:1] or numbers) if numbers else None

@@ -23,7 +23,9 @@ from metabench.rng import Address, digest
 from metabench.running.history import history, snapshot_steps
 from metabench.running.plan import Cell
 from metabench.store import Store
+from metabench.streams.evaluate import evaluate_streams
 from metabench.suite import dump_task
+from metabench.tasks.functions import FunctionFamily
 from metabench.training import CHECKPOINT_SECONDS, Checkpoint, TrainingLog, train
 
 
@@ -116,7 +118,10 @@ def run_cell(
             Measures.of(cell.source.metric, cell.source.train, points),
             stream.deadline,
             on_episodes,
-        ).assign(checkpoint=stream.used.steps)
+        )
+        drifting = streams(cell, predictor, test_address, stream.deadline)
+        rows = pd.concat([rows, *drifting], ignore_index=True)
+        rows = rows.assign(checkpoint=stream.used.steps)
         if isinstance(predictor, LearnerPredictor) and preset.checkpoints:
             past = history(cell, predictor, checkpoint, stream, test_address)
             rows = pd.concat([rows, past], ignore_index=True)
@@ -131,6 +136,20 @@ def run_cell(
         status, message = "failed", one_line(error)
     record = new_record(cell, settings, status, message, stream.used, log, evaluation_seconds)
     return store.write(record, None if rows is None else identified(rows, cell))
+
+
+def streams(
+    cell: Cell, predictor: Predictor, address: Address, deadline: float
+) -> Iterator[pd.DataFrame]:
+    """The rows of the source's streams."""
+    source, count = cell.source, cell.suite.get_preset(cell.key.preset).streams
+    learner, device = None, None
+    if isinstance(predictor, LearnerPredictor):
+        learner, device = predictor.learner, predictor.device
+    for spec in source.stream:
+        assert isinstance(source.train, FunctionFamily)
+        drawn = address.child("stream", spec.name)
+        yield evaluate_streams(learner, source.train, spec, drawn, count, device, deadline)
 
 
 def new_learner(cell: Cell, device: torch.device) -> MetaLearner[Any]:

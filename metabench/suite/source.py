@@ -118,13 +118,13 @@ class SourceSpec(Spec):
     episode: Shape
     floor: float = Field(default=0.05, gt=0, description="least base-to-oracle gap in risk")
     baselines: list[str] = Field(default=[], description="beside those of the suite")
-    condition: list[ConditionSpec] = []
+    condition: list[ConditionSpec] = Field(default=[])
     stream: list[StreamSpec] = Field(default=[], description="of ``train``, while it drifts")
     probe: list[Probe] = Field(default=[], description="estimators with thresholds")
 
     @model_validator(mode="after")
     def _conditions(self) -> Self:
-        names = [c.name for c in (*self.condition, *self.stream)]
+        names = [*(c.name for c in self.condition), *(s.name for s in self.stream)]
         if not names:
             raise ValueError(f"source {self.name!r} needs a condition or a stream")
         if self.stream and not isinstance(self.train, FunctionFamily):

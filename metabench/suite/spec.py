@@ -29,6 +29,7 @@ class Preset(Spec):
     seeds: int = Field(gt=0)
     episodes: int = Field(gt=0)
     budget: Budget
+    streams: int = Field(default=20, ge=1, description="streams at every rate of drift")
     checkpoints: int = Field(
         default=0,
         ge=0,
@@ -94,6 +95,7 @@ class Suite(Spec):
                     "__all__": {
                         "title": True,
                         "condition": {"__all__": prose},
+                        "stream": {"__all__": prose},
                         "probe": {"__all__": prose},
                     }
                 },
@@ -143,6 +145,15 @@ class Suite(Spec):
                     else "",
                 )
                 for c in source.condition
+            ]
+            + [
+                records.Condition(
+                    name=c.name,
+                    title=c.title or c.name.replace("-", " "),
+                    role=c.shift,
+                    values=c.levels,
+                )
+                for c in source.stream
             ],
             probes=source.probe,
             episodes=self.get_preset(preset).episodes,
