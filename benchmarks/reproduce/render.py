@@ -27,7 +27,15 @@ SCRIPTS = (
     "ntm_copy",
     "cifar_fs",
 )
-CHECKS = ("hausdorff", "task_diversity", "baldwin", "immune", "prices", "overoptimisation")
+CHECKS = (
+    "hausdorff",
+    "task_diversity",
+    "baldwin",
+    "immune",
+    "prices",
+    "overoptimisation",
+    "drift_constant",
+)
 PAGE = Path(__file__).parents[2] / "docs" / "reproductions.md"
 HEAD = """# Reproductions
 
