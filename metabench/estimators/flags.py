@@ -38,7 +38,7 @@ def probe_table(panel: Panel) -> pd.DataFrame:
     said), reason (why it cannot, or what is lacking). Of quantities with ``Estimator.log`` mean and
     bound are geometric. A learner to which a probe does not apply has one row of 0 seeds.
     """
-    labels = sorted(set(panel.scored["label"]) - {ORACLE})
+    labels = sorted(set(panel.rows["label"]) - {ORACLE})
     rows = [row for probe in panel.protocol.probes for row in _rows(panel, probe, labels)]
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.astype({"flagged": object, "level": int, "seeds": int})
@@ -56,14 +56,13 @@ def _rows(panel: Panel, probe: Probe, labels: list[str]) -> Iterator[tuple[objec
         table = table[table["condition"] == probe.condition]
     if probe.level is not None:
         table = table[table["level"] == probe.level]
-    for label in labels:
-        own = table[table["label"] == label]
-        if own.empty:
-            where = (label, probe.estimator, probe.condition or "", probe.level or 0)
-            limit = (probe.threshold, probe.flag)
-            yield (*where, 0, np.nan, np.nan, *limit, None, "not applicable: no values")
-        for (condition, level), part in own.groupby(["condition", "level"]):
-            yield (label, probe.estimator, condition, level, *_judge(part, probe, estimator.log))
+    known = table[table["label"].isin(labels)]
+    for (label, condition, level), part in known.groupby(["label", "condition", "level"]):
+        yield (label, probe.estimator, condition, level, *_judge(part, probe, estimator.log))
+    for label in sorted(set(labels) - set(known["label"])):
+        where = (label, probe.estimator, probe.condition or "", probe.level or 0)
+        limit = (probe.threshold, probe.flag)
+        yield (*where, 0, np.nan, np.nan, *limit, None, "not applicable: no values")
 
 
 def _judge(part: pd.DataFrame, probe: Probe, log: bool) -> tuple[object, ...]:
