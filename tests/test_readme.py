@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import metabench
+from metabench.boards import build_board, to_markdown
+from metabench.estimators import ESTIMATORS
 from metabench.learners import LEARNERS
 from metabench.learners.build import find_learner, parameter_model
 from metabench.statistics import t_interval
@@ -77,6 +79,25 @@ def test_the_task_of_the_guide_draws_episodes() -> None:
         assert slope[:, 0] == pytest.approx(slope[:, 1], rel=1e-4)
     finally:
         TASKS._items.pop("lines", None)
+
+
+def test_a_suite_with_a_probe_of_its_own_is_one_table_and_one_function(tmp_path: Path) -> None:
+    exec(block(CONTRIBUTING, "python", "def spread"), {"__name__": "guide"})
+    try:
+        suite = block(CONTRIBUTING, "toml", "[[source]]") + block(CONTRIBUTING, "toml", "probe = ")
+        small = suite.replace("seeds = 1", "seeds = 2").replace("episodes = 100", "episodes = 30")
+        (tmp_path / "suite.toml").write_text(small)
+        results = metabench.run(
+            ["ridge"], tmp_path, preset="smoke", out=tmp_path / "run", workers=0
+        )
+        (part,) = build_board(results).panels
+        (row,) = [r for r in part.probes.itertuples() if r.label == "ridge"]
+        own = part.panel.scored
+        own = own[(own["label"] == "ridge") & (own["condition"] == "noise") & (own["level"] == 3)]
+        assert row.mean == pytest.approx(own.groupby("seed")["risk"].std().mean())
+        assert "spread" in to_markdown(build_board(results)) or not row.flagged
+    finally:
+        ESTIMATORS._items.pop("spread", None)
 
 
 def test_the_measured_table_is_what_was_measured() -> None:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from metabench.conditions import INTERVENTIONS, On, Setting
 from metabench.errors import MetabenchError, unknown
+from metabench.estimators import ESTIMATORS
 from metabench.learners import TaskInfo
 from metabench.records import IN_DISTRIBUTION, Probe
 from metabench.rng import Address
@@ -130,6 +131,8 @@ class SourceSpec(Spec):
         if self.stream and not isinstance(self.train, FunctionFamily):
             raise ValueError(f"source {self.name!r}: only function families have streams")
         for probe in self.probe:
+            if probe.estimator not in ESTIMATORS:
+                raise ValueError(unknown("estimator", probe.estimator, ESTIMATORS))
             if probe.condition not in (None, IN_DISTRIBUTION, *names):
                 raise ValueError(
                     f"source {self.name!r}: {unknown('condition', probe.condition, names)}"
