@@ -6,6 +6,9 @@ an inner loop that fails now and then, so ``risks`` has the mean and the tail be
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -63,30 +66,29 @@ def loss(panel: Panel) -> pd.DataFrame:
     return table.assign(value=(table["risk"] - table["inside"]) / table["gain"])[[*CELL, "value"]]
 
 
-def worst(table: pd.DataFrame) -> pd.DataFrame:
-    """The worst entry of a battery, one row a label and seed: label, condition, level, seed, value.
+def worst(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """The worst entry of the battery for every label and seed, from two halves of the episodes.
 
-    Which entry is the worst for a seed, the mean over the other seeds decides: the largest of many
-    noisy values would be too large. Entries that lack a seed of the label are left out. A single
-    seed has nothing else to go by than itself.
+    Columns: label, condition (the role), seed, value, found (the condition that is worst in both
+    halves together). The entry is picked on one half and scored on the other, the mean over both
+    roles of the halves: the largest of many noisy values would be too large. Entries that are NaN
+    in one half are left out.
     """
-    rows = []
-    for label, part in table.groupby("label"):
-        wide = part.pivot_table(index=["condition", "level"], columns="seed", values="value")
-        wide = wide.reindex(columns=sorted(part["seed"].unique())).dropna()
-        if wide.empty:
-            continue
-        values = wide.to_numpy(np.float64)
-        others = values.sum(axis=1, keepdims=True) - values if values.shape[1] > 1 else values
-        for j, (seed, i) in enumerate(zip(wide.columns, others.argmax(axis=0), strict=True)):
-            rows.append((label, *wide.index[i], seed, values[i, j]))
-    return pd.DataFrame(rows, columns=[*CELL, "value"])
+    both = first.merge(second, on=CELL, suffixes=("_a", "_b")).dropna()
+    both["sum"] = both["value_a"] + both["value_b"]
+    pick = {
+        by: both.loc[both.groupby(["label", "seed"])[by].idxmax()].set_index(["label", "seed"])
+        for by in ("value_a", "value_b", "sum")
+    }
+    value = (pick["value_a"]["value_b"] + pick["value_b"]["value_a"]) / 2
+    table = pd.DataFrame({"value": value, "found": pick["sum"]["condition"]}).reset_index()
+    return table.assign(condition=ROLE)[["label", "condition", "seed", "value", "found"]]
 
 
-def _over_the_battery(table: pd.DataFrame) -> pd.DataFrame:
-    """``worst`` as an estimator's table: one quantity, of no single condition."""
-    found = worst(table).drop(columns="level").rename(columns={"condition": "found"})
-    return found.assign(condition=ROLE)[["label", "condition", "seed", "value", "found"]]
+def _worst(panel: Panel, quantity: Callable[[Panel], pd.DataFrame]) -> pd.DataFrame:
+    odd = panel.rows["episode"] % 2 == 1
+    halves = (replace(panel, rows=panel.rows[half]) for half in (~odd, odd))
+    return worst(*map(quantity, halves))
 
 
 ESTIMATORS.register("brittleness")(
@@ -110,18 +112,18 @@ ESTIMATORS.register("brittleness-loss")(
 ESTIMATORS.register("worst-brittleness")(
     Estimator(
         "Worst brittleness",
-        "BR at the worst perturbation that the oracle feels, picked on the other seeds. Lower is "
-        "better.",
-        lambda panel: _over_the_battery(brittleness(panel)),
+        "BR at the worst perturbation that the oracle feels, picked on one half of the episodes "
+        "and scored on the other. Lower is better.",
+        lambda panel: _worst(panel, brittleness),
         digits=1,
     )
 )
 ESTIMATORS.register("worst-loss")(
     Estimator(
         "Worst loss to a perturbation",
-        "Share of what meta-learning can gain that the worst perturbation costs, picked on the "
-        "other seeds. Lower is better.",
-        lambda panel: _over_the_battery(loss(panel)),
+        "Share of what meta-learning can gain that the worst perturbation costs, picked on one "
+        "half of the episodes and scored on the other. Lower is better.",
+        lambda panel: _worst(panel, loss),
         digits=2,
     )
 )

@@ -91,16 +91,22 @@ def cases(panel: Panel) -> Iterator[Case]:
     for condition in panel.protocol.conditions:
         if condition.role != ROLE or len(condition.values) < 2:
             continue
+        values = np.asarray(condition.values, dtype=np.float64)
         rows = table[table["condition"] == condition.name]
-        rows = rows.assign(shots=np.asarray(condition.values)[rows["level"] - 1])
-        most = rows[rows["shots"] == max(condition.values)]
+        rows = rows.assign(shots=values[rows["level"].to_numpy(np.int64) - 1])
+        most = rows[rows["shots"] == values.max()]
         target = float(most.drop_duplicates("seed")["base_risk"].mean())
-        for (label, seed), part in rows.sort_values("shots").groupby(["label", "seed"]):
-            if len(part) == len(condition.values):
-                shots, risk, base = part[["shots", "risk", "base_risk"]].to_numpy(np.float64).T
-                levels = part["level"].to_numpy(np.int64)
-                curves = Curve(shots, risk), Curve(shots, base)
-                yield Case(str(label), condition.name, int(str(seed)), levels, *curves, target)
+        order = np.argsort(values)
+        shots, levels = values[order], order + 1
+        own, base = (
+            rows.pivot_table(index=["label", "seed"], columns="shots", values=column)
+            .reindex(columns=shots)
+            .dropna()
+            for column in ("risk", "base_risk")
+        )
+        for (label, seed), risk in own.iterrows():
+            pair = (Curve(shots, r.to_numpy(np.float64)) for r in (risk, base.loc[(label, seed)]))
+            yield Case(label, condition.name, seed, levels, *pair, target)
 
 
 def sample_complexity(panel: Panel) -> pd.DataFrame:
