@@ -7,7 +7,7 @@ import sys
 import typer
 
 import metabench
-from metabench.cli import board, check, listing, report, run
+from metabench.cli import board, check, listing, report, run, validate
 from metabench.errors import MetabenchError, one_line
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ app.command("check")(check.check)
 app.command("list")(listing.list_)
 app.command("board")(board.board)
 app.command("report")(report.report)
+app.command("validate")(validate.validate)
 
 
 def main() -> None:

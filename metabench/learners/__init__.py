@@ -17,7 +17,7 @@ from metabench.learners.contract import (
     TaskInfo,
     TaskStream,
 )
-from metabench.learners.controls import narrow_bayes
+from metabench.learners.controls import classes, harmonic, narrow_bayes
 from metabench.learners.gradient import (
     anil,
     baldwin,
@@ -54,9 +54,11 @@ __all__ = [
     "anp",
     "baldwin",
     "baseline_plus_plus",
+    "classes",
     "cnp",
     "deep_kernel",
     "finetune",
+    "harmonic",
     "imaml",
     "learned_optimizer",
     "logistic",

@@ -107,15 +107,16 @@ def plan(
     learners: Sequence[LearnerChoice],
     suites: Sequence[str | Path | Suite],
     preset: str,
-    seeds: int | None = None,
+    seeds: int | range | None = None,
     parameters: Overrides | None = None,
 ) -> list[Cell]:
     """Every cell, baselines and oracle included; all that can be checked is checked here.
 
     ``parameters`` gives hyper-parameters by learner name; they overrule the preset's. A learner
-    that cannot do a suite's kind of task is an error if it can do none of the suites.
+    that cannot do a suite's kind of task is an error if it can do none of the suites. ``seeds`` is
+    how many meta-seeds, 0 and following, or which.
     """
-    if seeds is not None and seeds < 1:
+    if isinstance(seeds, int) and seeds < 1:
         raise MetabenchError(f"seeds: must be at least 1, found {seeds}")
     if not learners:
         raise MetabenchError("no learner was named")
@@ -128,7 +129,9 @@ def plan(
     _require_fit([learner for learner, _ in chosen], kinds, overrides)
     cells: dict[str, Cell] = {}
     for suite in loaded:
-        count = seeds or suite.get_preset(preset).seeds
+        chosen_seeds = (
+            seeds if isinstance(seeds, range) else range(seeds or suite.get_preset(preset).seeds)
+        )
         for source in suite.sources_of(preset):
             able = [c for c in chosen if source.train.kind in c[0].card.kinds]
             data = source.prepare()
@@ -139,7 +142,7 @@ def plan(
             ]
             if suite.oracle == "bayes":
                 scored.append((None, None, {}))
-            for seed in range(count):
+            for seed in chosen_seeds:
                 at_seed = source.at_seed(seed)
                 for learner_class, reference, changes in scored:
                     key = _key(suite, source, preset, seed, data, learner_class, changes)

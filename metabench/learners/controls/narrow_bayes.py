@@ -29,4 +29,4 @@ class NarrowBayes(MetaLearner[Support]):
     def predict(self, state: Support, query: Query) -> Prediction:
         """The posterior mean under the prior of meta-training, in closed form."""
         nothing = state.y.new_zeros(*query.x.shape[:2], state.y.shape[-1])
-        return Prediction(Harmonics().oracle(Episodes(state, query, nothing)).to(state.x.device))
+        return Prediction(Harmonics().bayes(Episodes(state, query, nothing)).to(state.x.device))
