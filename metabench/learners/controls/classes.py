@@ -29,7 +29,12 @@ from metabench.tasks.cued import marked
 class FixedLabelMap(MetaLearner[Support]):
     """Broken: gives a query the label of the nearest meta-training image, not of the support."""
 
-    card = LearnerCard("fixed-label-map", "control", ("classification",))
+    card = LearnerCard(
+        "fixed-label-map",
+        "control",
+        ("classification",),
+        citation="Yin et al. 2020. Meta-Learning without Memorization. ICLR.",
+    )
     tasks: Annotated[int, Field(ge=1, description="episodes that it learns by heart")] = 100
     x: Tensor = field(default_factory=lambda: torch.zeros(1, 1), init=False)
     y: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.int64), init=False)
@@ -40,7 +45,9 @@ class FixedLabelMap(MetaLearner[Support]):
         self.y = torch.zeros(1, dtype=torch.int64, device=device)
 
     def meta_fit(self, tasks: TaskStream, seed: int) -> Iterator[StepLog]:
-        """Remember every support item with its label."""
+        """Remember every support item with its label, in a single step."""
+        if tasks.step:
+            return
         support = tasks.next(min(self.tasks, tasks.budget.tasks)).support
         self.x, self.y = support.x[support.mask].flatten(1), support.y[support.mask]
         yield StepLog(0.0)
@@ -68,14 +75,22 @@ class FixedLabelMap(MetaLearner[Support]):
 class CueReader(MetaLearner[Support]):
     """Broken: reads the mark on the border of an image and never looks at the glyph."""
 
-    card = LearnerCard("cue-reader", "control", ("classification",))
+    card = LearnerCard(
+        "cue-reader",
+        "control",
+        ("classification",),
+        citation="Geirhos et al. 2020. Shortcut learning in deep neural networks.",
+    )
 
     def adapt(self, support: Support) -> Support:
         """The support set, of which only the way is used."""
         return support
 
     def predict(self, state: Support, query: Query) -> Prediction:
-        """The label whose mark is brightest."""
+        """The label whose mark is brightest; what is no image has no mark."""
+        if query.x.ndim != 5:
+            zeros = query.x.new_zeros(*query.mask.shape, state.max_way)
+            return Prediction(mask_absent_classes(zeros, state.way))
         labels = torch.arange(state.max_way, device=query.x.device)
         scores = []
         for label in labels:
@@ -89,7 +104,13 @@ class CueReader(MetaLearner[Support]):
 class PositionCheat(MetaLearner[Support]):
     """Broken: believes that the support items stand in the order of their classes."""
 
-    card = LearnerCard("position-cheat", "control", ("classification",), sequential=True)
+    card = LearnerCard(
+        "position-cheat",
+        "control",
+        ("classification",),
+        citation="Kapoor, Narayanan 2023. Leakage and the reproducibility crisis.",
+        sequential=True,
+    )
 
     def adapt(self, support: Support) -> Support:
         """The support set with the labels it believes in."""
@@ -111,7 +132,12 @@ class PositionCheat(MetaLearner[Support]):
 class NoiseFeatures(MetaLearner[tuple[Tensor, Support]]):
     """Broken: a prototypical network whose embedding is a hash of the image."""
 
-    card = LearnerCard("noise-features", "control", ("classification",))
+    card = LearnerCard(
+        "noise-features",
+        "control",
+        ("classification",),
+        citation="Snell et al. 2017. Prototypical Networks for Few-shot Learning. NeurIPS.",
+    )
     size: Annotated[int, Field(ge=1, description="of the embedding")] = 64
     project: Tensor = field(default_factory=lambda: torch.zeros(1, 1), init=False)
 
@@ -139,7 +165,12 @@ class NoiseFeatures(MetaLearner[tuple[Tensor, Support]]):
 class ConstantScore(MetaLearner[Support]):
     """Broken: all classes are equally likely."""
 
-    card = LearnerCard("constant-score", "control", ("classification",))
+    card = LearnerCard(
+        "constant-score",
+        "control",
+        ("classification",),
+        citation="Cohen 1960. A coefficient of agreement for nominal scales.",
+    )
 
     def adapt(self, support: Support) -> Support:
         """The support set, of which only the way is used."""

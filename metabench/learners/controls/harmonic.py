@@ -1,7 +1,8 @@
-"""Controls on harmonic series, in closed form: one healthy learner and five that are broken."""
+"""Controls on harmonic series, in closed form: one healthy learner, and others that are broken."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Self
@@ -16,10 +17,9 @@ from metabench.learners.contract import (
     LearnerCard,
     MetaLearner,
     StepLog,
-    TaskInfo,
     TaskStream,
 )
-from metabench.tasks.finite import posterior_mean
+from metabench.tasks.base import TASKS
 from metabench.tasks.functions import FunctionFamily
 from metabench.tasks.harmonics import Harmonics
 
@@ -81,7 +81,12 @@ def log_evidence(family: Harmonics, support: Support) -> Tensor:
 class SupportIgnorer(Closed):
     """Broken: predicts the mean function whatever the support says."""
 
-    card = LearnerCard("support-ignorer", "control", ("regression",))
+    card = LearnerCard(
+        "support-ignorer",
+        "control",
+        ("regression",),
+        citation="Yin et al. 2020. Meta-Learning without Memorization. ICLR.",
+    )
 
     def formula(self, episodes: Episodes) -> Tensor:
         """Zero, the prior mean."""
@@ -99,6 +104,21 @@ class BrittleInterpolator(Closed):
         return Harmonics(noise=0.0).bayes(episodes)
 
 
+@LEARNERS.register("stealth-interpolator")
+class StealthInterpolator(Closed):
+    """Broken: nearly interpolates with a spectrum too wide; good while targets are nearly exact.
+
+    With 24 points and noise of 0.01 its median risk is half that of the prior with noise 0.2; with
+    noise of 0.1 its mean risk is a hundred times as high.
+    """
+
+    card = LearnerCard("stealth-interpolator", "control", ("regression",), citation=SOURCE)
+
+    def formula(self, episodes: Episodes) -> Tensor:
+        """The posterior mean under too much spectrum and too little noise."""
+        return Harmonics(noise=3e-3, width=2.0).bayes(episodes)
+
+
 @LEARNERS.register("memorizer")
 @dataclass(eq=False)
 class Memorizer(Closed):
@@ -107,35 +127,42 @@ class Memorizer(Closed):
     card = LearnerCard(
         "memorizer", "control", ("regression",), citation="Raventos et al. 2023, equation 6."
     )
-    weights: Tensor = field(
-        default_factory=lambda: torch.zeros(1, 16, dtype=torch.float64), init=False
-    )
-
-    def setup(self, info: TaskInfo, seed: int, device: torch.device) -> None:
-        """One task, the zero function, until meta-training."""
-        self.weights = torch.zeros(1, 16, dtype=torch.float64)
+    tasks: Annotated[int, Field(ge=1, description="learned, where training has no finite set")] = 64
+    known: FunctionFamily | None = field(default=None, init=False)
 
     def meta_fit(self, tasks: TaskStream, seed: int) -> Iterator[StepLog]:
         """Learn the finite set of tasks by heart."""
         family = tasks.distribution
-        if not isinstance(family, Harmonics):
-            raise TypeError("the memorizer knows harmonics only")
-        known = family if family.tasks is not None else family.model_copy(update={"tasks": 64})
-        self.weights = torch.tensor(known.task_set()["weights"], dtype=torch.float64)
+        if not isinstance(family, FunctionFamily):
+            raise TypeError(f"{type(family).__name__} is no family of functions")
+        finite = family.tasks is not None
+        self.known = family if finite else family.model_copy(update={"tasks": self.tasks})
         yield StepLog(0.0)
 
     def formula(self, episodes: Episodes) -> Tensor:
-        """The posterior mean over the tasks it knows."""
-        family: FunctionFamily = Harmonics()
-        return posterior_mean(family, {"weights": self.weights.numpy()}, episodes)
+        """The posterior mean over the tasks it knows; 0 before meta-training."""
+        return self.oracle(self.known, episodes)
+
+    def oracle(self, family: FunctionFamily | None, episodes: Episodes) -> Tensor:
+        """That family's Bayes predictor, 0 if there is none."""
+        output = None if family is None else family.oracle(episodes)
+        return torch.zeros_like(episodes.query_y) if output is None else output
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The tasks."""
-        return {"weights": self.weights}
+        """The name and the parameters of the family, which are those of its finite set too."""
+        if self.known is None:
+            return {}
+        name = next(n for n in TASKS if TASKS.get(n) is type(self.known))
+        text = json.dumps([name, self.known.model_dump(mode="json")])
+        return {"family": torch.tensor(list(text.encode()), dtype=torch.uint8)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """The tasks."""
-        self.weights = state["weights"]
+        """The family."""
+        if "family" in state:
+            name, parameters = json.loads(bytes(state["family"].tolist()))
+            family = TASKS.get(name).model_validate(parameters)
+            assert isinstance(family, FunctionFamily)
+            self.known = family
 
 
 @LEARNERS.register("init-encoder")
@@ -143,19 +170,24 @@ class Memorizer(Closed):
 class InitEncoder(Memorizer):
     """Broken: before any adaptation it predicts what the meta-training tasks have in common."""
 
-    card = LearnerCard("init-encoder", "control", ("regression",))
+    card = LearnerCard(
+        "init-encoder",
+        "control",
+        ("regression",),
+        citation="Rajendran et al. 2020. Meta-Learning Requires Meta-Augmentation. NeurIPS.",
+    )
     steps: Annotated[float, Field(ge=0, description="0: no adaptation")] = 1.0
 
     def retuned(self, *, rate: float = 1.0, steps: float = 1.0) -> Self:
         """With or without adaptation; it has no rate."""
-        other = type(self)(steps=self.steps * steps)
-        other.weights = self.weights
+        other = type(self)(tasks=self.tasks, steps=self.steps * steps)
+        other.known = self.known
         return other
 
     def formula(self, episodes: Episodes) -> Tensor:
-        """The Bayes predictor, or the mean of the tasks it knows."""
+        """The Bayes predictor of the whole law, or the mean of the tasks it knows."""
         if self.steps:
-            return Harmonics().bayes(episodes)
+            return self.oracle(self.known and self.known.law(), episodes)
         support = episodes.support
         nothing = replace(support, mask=torch.zeros_like(support.mask))
         return super().formula(replace(episodes, support=nothing))
@@ -166,7 +198,12 @@ class InitEncoder(Memorizer):
 class SeedExploiter(Closed):
     """Broken: has the answers of public episodes by heart; elsewhere it learns each task alone."""
 
-    card = LearnerCard("seed-exploiter", "control", ("regression",))
+    card = LearnerCard(
+        "seed-exploiter",
+        "control",
+        ("regression",),
+        citation="Blum, Hardt 2015. The Ladder: A Reliable Leaderboard. ICML.",
+    )
     answers: dict[bytes, Tensor] = field(default_factory=dict, init=False)
 
     def steal(self, episodes: Episodes) -> None:
