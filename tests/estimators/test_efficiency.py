@@ -154,6 +154,15 @@ def test_the_baseline_is_the_best_of_each_number_of_shots() -> None:
     assert value_of(table, "maml", shots=1.0) == pytest.approx(4)
 
 
+def test_the_levels_of_shots_may_come_in_any_order() -> None:
+    falling = role("shot", *GRID[::-1])
+    parts = curves("ridge", 1 / GRID[::-1], condition=falling.name)
+    parts += curves("maml", 0.25 / GRID[::-1], condition=falling.name)
+    table = data_equivalence(panel_of(*parts, conditions=[falling]))
+    assert value_of(table, "maml", shots=1.0, level=7) == pytest.approx(4)
+    assert value_of(table, "maml", shots=32.0, level=2) == pytest.approx(2)
+
+
 def test_a_learner_that_lacks_a_level_or_a_baseline_has_no_curve() -> None:
     assert data_equivalence(panel(*curves("maml", 1 / GRID))).empty
     lacking = data_equivalence(panel(*BASE, *curves("maml", 1 / GRID)[:-1]))
