@@ -104,9 +104,11 @@ def cases(panel: Panel) -> Iterator[Case]:
             .dropna()
             for column in ("risk", "base_risk")
         )
-        for (label, seed), risk in own.iterrows():
-            pair = (Curve(shots, r.to_numpy(np.float64)) for r in (risk, base.loc[(label, seed)]))
-            yield Case(label, condition.name, seed, levels, *pair, target)
+        for (label, seed), risk, against in zip(
+            own.index.to_list(), own.to_numpy(np.float64), base.to_numpy(np.float64), strict=True
+        ):
+            mine, theirs = Curve(shots, risk), Curve(shots, against)
+            yield Case(str(label), condition.name, int(seed), levels, mine, theirs, target)
 
 
 def sample_complexity(panel: Panel) -> pd.DataFrame:
