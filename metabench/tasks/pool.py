@@ -270,7 +270,9 @@ def stored(pool: ClassPool, index: NDArray[np.generic], device: torch.device) ->
     """The same images as they are stored, uint8 [*index.shape, *X]: a quarter of the memory."""
     if device.type == "cpu":
         # Copies whole rows, where torch's index_select takes a quarter longer.
-        rows = pool.images.flatten(0, 1).flatten(1).numpy().take(np.asarray(index, np.int64), axis=0)
+        rows = (
+            pool.images.flatten(0, 1).flatten(1).numpy().take(np.asarray(index, np.int64), axis=0)
+        )
         return torch.from_numpy(rows).unflatten(-1, pool.images.shape[2:])
     where = _tensor(index, device)
     images = _flat_on(pool, device).index_select(0, where.flatten())
