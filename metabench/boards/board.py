@@ -109,7 +109,10 @@ def build_board(results: Results) -> Board:
 def _panel_board(panel: Panel, ambiguous: bool) -> PanelBoard:
     skills = skill_table(panel)
     tails = tail_risk(panel)
+    # Baselines are what learners are held against; a threshold is not meant for them.
+    held = {panel.label_of(r) for r in panel.records if r.learner.family == "baseline"}
     probes = probe_table(panel)
+    probes = probes[~probes["label"].isin(held)]
     by_label: dict[str, list[Record]] = {}
     for record in panel.records:
         by_label.setdefault(panel.label_of(record), []).append(record)
