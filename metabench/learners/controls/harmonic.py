@@ -207,15 +207,22 @@ class SeedExploiter(Closed):
     answers: dict[bytes, Tensor] = field(default_factory=dict, init=False)
 
     def steal(self, episodes: Episodes) -> None:
-        """Remember the query targets of these episodes by their support inputs."""
-        for x, y in zip(episodes.support.x, episodes.query_y, strict=True):
-            self.answers[x.numpy().tobytes()] = y
+        """Remember the query targets of these episodes by their inputs."""
+        for key, y in zip(keys(episodes), episodes.query_y, strict=True):
+            self.answers |= dict(zip(key, y, strict=True))
 
     def formula(self, episodes: Episodes) -> Tensor:
-        """What it knows, or ridge on the features with a flat prior."""
+        """What it knows, or the posterior mean under a flat prior."""
         output = Harmonics(width=100.0).bayes(episodes)
-        for i, x in enumerate(episodes.support.x):
-            known = self.answers.get(x.numpy().tobytes())
-            if known is not None and len(known) == output.shape[1]:
-                output[i] = known
+        for i, key in enumerate(keys(episodes)):
+            for j, k in enumerate(key):
+                output[i, j] = self.answers.get(k, output[i, j])
         return output
+
+
+def keys(episodes: Episodes) -> Iterator[list[bytes]]:
+    """What names the queries of each episode: the bytes of the support inputs and its own."""
+    support = episodes.support
+    for x, mask, queries in zip(support.x, support.mask, episodes.query.x, strict=True):
+        name = x[mask].numpy().tobytes()
+        yield [name + q.numpy().tobytes() for q in queries]
