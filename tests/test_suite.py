@@ -19,9 +19,17 @@ from tests.conftest import CPU, TINY
 TEXT = (TINY / "suite.toml").read_text()
 
 GOLDEN = {
-    "ood-functions": (1, "b57a1949be8dab07"),
-    "ood-glyphs": (1, "9c622712e7778f0c"),
-    "ood-omniglot": (1, "a27239ab7fefb027"),
+    "brittleness": (1, "299fa7bca4f84b8c"),
+    "drift": (1, "0b49e4d3dec46dcb"),
+    "efficiency": (1, "f0ccca5a114f2716"),
+    "goodhart": (1, "07db513f47c8d68d"),
+    "ood-cifar-fs": (1, "2d969fe06b99f428"),
+    "ood-functions": (2, "89920a37dcee66b3"),
+    "ood-glyphs": (2, "ceb1542839fd3efe"),
+    "ood-omniglot": (2, "f3c7981b43d5884e"),
+    "overfitting": (1, "fc01624ef0625dbb"),
+    "transfer": (1, "3ff1f88dd3e8e2ba"),
+    "transfer-images": (1, "1afbe983170d5a21"),
 }
 
 
