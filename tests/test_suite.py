@@ -13,6 +13,7 @@ from metabench.measures import Measures
 from metabench.predictors import LearnerPredictor, OraclePredictor
 from metabench.records import CellKey
 from metabench.rng import Address
+from metabench.running.plan import plan
 from metabench.suite import load_suite, suite_names
 from tests.conftest import CPU, TINY
 
@@ -135,3 +136,12 @@ def test_the_identity_of_a_cell_is_frozen() -> None:
     )
     assert key.id == "d8d329f5a75fbe53dea0"
     assert key.model_copy(update={"seed": 1}).id != key.id
+
+
+def test_a_source_may_declare_a_ceiling_in_place_of_the_oracle(tmp_path: Path) -> None:
+    text = TEXT.replace("[[source]]\n", "[[source]]\nceiling = 0.5\n", 1)
+    suite = load_suite(written(tmp_path, text))
+    protocol = suite.protocol(suite.source[0], "smoke")
+    assert (protocol.oracle, protocol.ceiling) == ("declared", 0.5)
+    oracles = [c for c in plan(["maml"], [suite], "smoke") if c.learner is None]
+    assert len(oracles) == len(suite.source) - 1

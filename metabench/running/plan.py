@@ -140,7 +140,7 @@ def plan(
                 *((*choose(name), {}) for name in [*suite.baselines, *source.baselines]),
                 *((learner, reference, overrides) for learner, reference in able),
             ]
-            if suite.oracle == "bayes":
+            if suite.ceiling_of(source) is None:
                 scored.append((None, None, {}))
             for seed in chosen_seeds:
                 at_seed = source.at_seed(seed)

@@ -118,6 +118,9 @@ class SourceSpec(Spec):
     test: Task | None = Field(default=None, description="in distribution; by default ``train``")
     episode: Shape
     floor: float = Field(default=0.05, gt=0, description="least base-to-oracle gap in risk")
+    ceiling: float | None = Field(
+        default=None, description="best value of the metric, declared, in place of the oracle's"
+    )
     baselines: list[str] = Field(default=[], description="beside those of the suite")
     condition: list[ConditionSpec] = Field(default=[])
     stream: list[StreamSpec] = Field(default=[], description="of ``train``, while it drifts")

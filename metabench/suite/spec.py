@@ -62,7 +62,8 @@ class Suite(Spec):
         for name in [*self.baselines, *(b for s in self.source for b in s.baselines)]:
             if name not in LEARNERS:
                 raise ValueError(unknown("baseline", name, LEARNERS))
-        if self.ceiling is not None and len({s.train.kind for s in self.source}) > 1:
+        served = {s.train.kind for s in self.source if s.ceiling is None}
+        if self.ceiling is not None and len(served) > 1:
             raise ValueError("one ceiling cannot serve accuracy and squared error")
         if len({s.name for s in self.source}) < len(self.source):
             raise ValueError("a source name is used twice")
@@ -115,9 +116,13 @@ class Suite(Spec):
         chosen = self.get_preset(preset).sources
         return [s for s in self.source if not chosen or s.name in chosen]
 
+    def ceiling_of(self, source: SourceSpec) -> float | None:
+        """The declared best value of its metric; None where the Bayes predictor is the oracle."""
+        return self.ceiling if source.ceiling is None else source.ceiling
+
     def protocol(self, source: SourceSpec, preset: str) -> records.Protocol:
         """What tables need to know of the suite."""
-        shape = source.episode
+        shape, ceiling = source.episode, self.ceiling_of(source)
         what = f"{shape.shot} shot, {shape.query} query"
         if source.train.kind == "classification":
             what = f"{shape.way}-way, {what} a class"
@@ -131,8 +136,8 @@ class Suite(Spec):
             episode=what,
             training=_in_words(source.train),
             baselines=[*self.baselines, *source.baselines],
-            oracle=self.oracle,
-            ceiling=self.ceiling,
+            oracle="bayes" if ceiling is None else "declared",
+            ceiling=ceiling,
             floor=source.floor,
             conditions=[
                 records.Condition(
