@@ -88,12 +88,12 @@ def test_a_suite_with_a_probe_of_its_own_is_one_table_and_one_function(tmp_path:
         small = suite.replace("seeds = 1", "seeds = 2").replace("episodes = 100", "episodes = 30")
         (tmp_path / "suite.toml").write_text(small)
         results = metabench.run(
-            ["ridge"], tmp_path, preset="smoke", out=tmp_path / "run", workers=0
+            ["cnp"], tmp_path, preset="smoke", out=tmp_path / "run", workers=0
         )
         (part,) = build_board(results).panels
-        (row,) = [r for r in part.probes.itertuples() if r.label == "ridge"]
+        (row,) = [r for r in part.probes.itertuples() if r.label == "cnp"]
         own = part.panel.scored
-        own = own[(own["label"] == "ridge") & (own["condition"] == "noise") & (own["level"] == 3)]
+        own = own[(own["label"] == "cnp") & (own["condition"] == "noise") & (own["level"] == 3)]
         assert row.mean == pytest.approx(own.groupby("seed")["risk"].std().mean())
         assert "spread" in to_markdown(build_board(results)) or not row.flagged
     finally:

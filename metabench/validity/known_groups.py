@@ -31,8 +31,8 @@ PRESET, SEEDS = "full", 5
 HEALTHY = ("broad-bayes", "fourier-ridge")
 BROKEN = ("narrow-bayes", "memorizer", "support-ignorer", "brittle-interpolator")
 DESIGNATED: dict[str, tuple[str, ...]] = {
-    "skill 2": ("narrow-bayes", "memorizer", "support-ignorer", "brittle-interpolator"),
-    "skill 5": ("narrow-bayes", "memorizer", "support-ignorer", "brittle-interpolator"),
+    "skill 2": ("narrow-bayes", "memorizer", "support-ignorer"),
+    "skill 5": ("narrow-bayes", "memorizer", "support-ignorer"),
     "sdi": ("support-ignorer",),
     "gap": ("memorizer",),
     "d-index": ("memorizer",),
