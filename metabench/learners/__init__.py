@@ -17,7 +17,7 @@ from metabench.learners.contract import (
     TaskInfo,
     TaskStream,
 )
-from metabench.learners.controls import classes, harmonic, narrow_bayes
+from metabench.learners.controls import classes, drifting, harmonic, narrow_bayes, starts, trained
 from metabench.learners.gradient import (
     anil,
     baldwin,
@@ -57,6 +57,7 @@ __all__ = [
     "classes",
     "cnp",
     "deep_kernel",
+    "drifting",
     "finetune",
     "harmonic",
     "imaml",
@@ -85,5 +86,7 @@ __all__ = [
     "simpleshot",
     "sklearn",
     "snail",
+    "starts",
+    "trained",
     "transformer",
 ]

@@ -34,12 +34,40 @@ def markdown(found: pd.DataFrame) -> str:
         for probe in probes:
             cell = cells[label, probe]
             text = f"{number(cell['value'])}; {cell['flags']}/{cell['replicates']}"
-            if cell["wanted"] is True:
-                text = f"**{text}** (≥ {number(cell['low'])})"
-            elif cell["wanted"] is False:
-                text += f" (≤ {number(cell['high'], 3)})"
-            texts.append(text + ("" if cell["accepted"] is not False else " **not accepted**"))
+            text = f"**{text}**" if cell["wanted"] is True else text
+            texts.append(" ".join([text, *bound(cell)]))
         lines.append(f"| {label} | " + " | ".join(texts) + " |")
+    return "\n".join(lines)
+
+
+def bound(cell: Any) -> list[str]:
+    """The bound that is asked for, in brackets, and whether it falls short."""
+    texts = []
+    if cell["wanted"] is True:
+        texts = [f"(≥ {number(cell['low'])})"]
+    elif cell["wanted"] is False:
+        texts = [f"(≤ {number(cell['high'], 3)})"]
+    return texts + (["**not accepted**"] if cell["accepted"] is False else [])
+
+
+def listing(found: pd.DataFrame) -> str:
+    """A row a control and probe: what is asked, value, flags of replicates, bound."""
+    asked = {True: "must flag", False: "must not flag"}
+    lines = [
+        "| fault | control | probe | | value | flagged |",
+        "| --- | --- | --- | --- | ---: | ---: |",
+    ]
+    for cell in found.to_dict("records"):
+        flags = f"{cell['flags']}/{cell['replicates']}"
+        words = (
+            str(cell["group"]),
+            str(cell["label"]),
+            str(cell["probe"]),
+            asked.get(cell["wanted"], ""),
+            number(cell["value"]),
+            " ".join([flags, *bound(cell)]),
+        )
+        lines.append(f"| {' | '.join(words)} |")
     return "\n".join(lines)
 
 

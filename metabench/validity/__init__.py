@@ -4,10 +4,25 @@ from metabench.validity.known_groups import (
     BROKEN,
     DESIGNATED,
     HEALTHY,
+    KNOWN,
+    Group,
     Judgements,
     judge,
-    known_groups,
     matrix,
+    study,
 )
+from metabench.validity.mechanisms import MECHANISMS, NOTHING
 
-__all__ = ["BROKEN", "DESIGNATED", "HEALTHY", "Judgements", "judge", "known_groups", "matrix"]
+__all__ = [
+    "BROKEN",
+    "DESIGNATED",
+    "HEALTHY",
+    "KNOWN",
+    "MECHANISMS",
+    "NOTHING",
+    "Group",
+    "Judgements",
+    "judge",
+    "matrix",
+    "study",
+]
