@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -45,6 +46,8 @@ DIAGNOSTIC = frozenset(
         "private",
         "cue-intact",
         "cue-swapped",
+        "uncued-intact",
+        "uncued-swapped",
     }
 )
 """Roles of conditions that ask something of the learner and are no world to do well in."""
@@ -139,6 +142,35 @@ class Probe(_Model):
     title: str = ""
 
 
+class Knob(_Model):
+    """A number that somebody has to set by hand, and the prior over what they would set."""
+
+    field: str = Field(description="the hyper-parameter")
+    low: float
+    high: float
+    log: bool = Field(default=False, description="uniform in the logarithm")
+    level: int | None = Field(
+        default=None,
+        description="0: a rate of the inner loop, 1: of meta-training, 2: of the rate of that; "
+        "None: a number of steps, tasks or units",
+    )
+    kinds: tuple[Literal["classification", "regression"], ...] = Field(
+        default=("classification", "regression"), description="of task where this prior holds"
+    )
+
+    def quantile(self, unit: float) -> float:
+        """The value below which lies that share of the prior."""
+        if self.log:
+            return float(self.low * (self.high / self.low) ** unit)
+        return self.low + (self.high - self.low) * unit
+
+    def unit(self, value: float) -> float:
+        """The inverse of ``quantile``."""
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+
 class Protocol(_Model):
     """The part of the suite that estimators and tables need, kept with every record."""
 
@@ -167,6 +199,10 @@ class LearnerInfo(_Model):
     sequential: bool
     meta_trained: bool
     citation: str
+    knobs: list[Knob] = Field(default=[], description="what the suite's design varies")
+    point: int | None = Field(
+        default=None, description="which setting of the design this is; None: the defaults"
+    )
 
 
 class Record(_Model):
@@ -190,3 +226,8 @@ class Record(_Model):
     created: str = Field(description="UTC time, ISO 8601")
     rows: int = 0
     rows_sha256: str | None = Field(default=None, description="hash of the Parquet file's bytes")
+
+    @property
+    def measured(self) -> bool:
+        """Whether it has its result: that a setting of a design diverges is one."""
+        return self.status == "ok" or (self.status == "diverged" and self.learner.point is not None)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from metabench.episodes import Episodes, Kind, Prediction, Query, Support, concatenate, in_parts
 from metabench.errors import BudgetExhausted, TimeLimitError
-from metabench.records import Budget, Usage
+from metabench.records import Budget, Knob, Usage
 from metabench.registry import Registry
 from metabench.rng import Address
 from metabench.tasks.base import Count, Shape, TaskDistribution, bounds, sample
@@ -41,6 +41,12 @@ class LearnerCard:
     """Predictions use the other queries of the batch; such a learner is scored in its own track."""
     sequential: bool = False
     """The order of the support set matters."""
+    knobs: tuple[Knob, ...] = ()
+    """What has to be set by hand, and within which limits; see ``metabench.learners.knobs``."""
+
+    def knobs_of(self, kind: Kind) -> tuple[Knob, ...]:
+        """Those that hold for a kind of task."""
+        return tuple(knob for knob in self.knobs if kind in knob.kinds)
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from metabench.episodes import Kind
 from metabench.errors import MetabenchError
 from metabench.learners.build import (
     LearnerClass,
@@ -22,7 +21,8 @@ from metabench.learners.build import (
     source_digest,
 )
 from metabench.learners.contract import LEARNERS, MetaLearner
-from metabench.records import ORACLE, CellKey, LearnerInfo, Parameter
+from metabench.records import ORACLE, CellKey, Knob, LearnerInfo, Parameter
+from metabench.running.design import settings, varied
 from metabench.suite import EVERY, SourceSpec, Suite, dump_task, load_suite
 
 LearnerChoice = str | type[MetaLearner[Any]]
@@ -40,10 +40,15 @@ class Cell:
     learner: LearnerClass | None
     reference: str | None
     """How another process finds the learner; None for a class that was passed as an object."""
+    knobs: tuple[Knob, ...] = ()
+    """What the suite's design varies."""
+    point: int | None = None
+    """The setting of the design; None: the defaults."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Classes from a user's file cannot be pickled; the other process finds them anew.
-        return _restore, (self.key, self.suite, self.source, self.reference)
+        known = (self.key, self.suite, self.source, self.reference, self.knobs, self.point)
+        return _restore, known
 
     @property
     def id(self) -> str:
@@ -76,7 +81,8 @@ class Cell:
     @property
     def title(self) -> str:
         """For progress and messages."""
-        return f"{self.key.learner} · {self.key.suite}/{self.key.source} · seed {self.key.seed}"
+        where = f"{self.key.learner} · {self.key.suite}/{self.key.source} · seed {self.key.seed}"
+        return where if self.point is None else f"{where} · setting {self.point}"
 
     def info(self) -> LearnerInfo:
         """The card, as records keep it."""
@@ -95,12 +101,21 @@ class Cell:
             sequential=card.sequential,
             meta_trained=hasattr(self.learner, "meta_fit"),
             citation=card.citation,
+            knobs=list(self.knobs),
+            point=self.point,
         )
 
 
-def _restore(key: CellKey, suite: Suite, source: SourceSpec, reference: str | None) -> Cell:
+def _restore(
+    key: CellKey,
+    suite: Suite,
+    source: SourceSpec,
+    reference: str | None,
+    knobs: tuple[Knob, ...],
+    point: int | None,
+) -> Cell:
     learner = None if reference is None else find_learner(reference)
-    return Cell(key, suite, source, learner, reference)
+    return Cell(key, suite, source, learner, reference, knobs, point)
 
 
 def plan(
@@ -113,8 +128,8 @@ def plan(
     """Every cell, baselines and oracle included; all that can be checked is checked here.
 
     ``parameters`` gives hyper-parameters by learner name; they overrule the preset's. A learner
-    that cannot do a suite's kind of task is an error if it can do none of the suites. ``seeds`` is
-    how many meta-seeds, 0 and following, or which.
+    that cannot do a suite's kind of task, or has no knobs where a suite turns them, is an error if
+    it can do none of the suites. ``seeds`` is how many meta-seeds, 0 and following, or which.
     """
     if isinstance(seeds, int) and seeds < 1:
         raise MetabenchError(f"seeds: must be at least 1, found {seeds}")
@@ -125,15 +140,14 @@ def plan(
         raise MetabenchError("no suite was named")
     chosen = [choose(learner) for learner in learners]
     overrides = dict(parameters or {})
-    kinds = {kind for suite in loaded for kind in suite.kinds}
-    _require_fit([learner for learner, _ in chosen], kinds, overrides)
+    _require_fit([learner for learner, _ in chosen], loaded, preset, overrides)
     cells: dict[str, Cell] = {}
     for suite in loaded:
         chosen_seeds = (
             seeds if isinstance(seeds, range) else range(seeds or suite.get_preset(preset).seeds)
         )
         for source in suite.sources_of(preset):
-            able = [c for c in chosen if source.train.kind in c[0].card.kinds]
+            able = [c for c in chosen if not _lacks(c[0], suite, source, preset)]
             data = source.prepare()
             # Baselines run as declared, whatever the overrides say: they are what skill 0 means.
             scored: list[tuple[LearnerClass | None, str | None, Overrides]] = [
@@ -146,12 +160,44 @@ def plan(
                 at_seed = source.at_seed(seed)
                 for learner_class, reference, changes in scored:
                     key = _key(suite, source, preset, seed, data, learner_class, changes)
-                    cells[key.id] = Cell(key, suite, at_seed, learner_class, reference)
+                    cell = Cell(key, suite, at_seed, learner_class, reference)
+                    for one in _designed(cell, _fixed(suite, preset, learner_class, changes)):
+                        cells.setdefault(one.id, one)
     return list(cells.values())
 
 
-def _require_fit(chosen: list[LearnerClass], kinds: set[Kind], overrides: Overrides) -> None:
-    """Names are the learners' own, each has a suite of its kind, overrides name one of them."""
+def _lacks(learner: LearnerClass, suite: Suite, source: SourceSpec, preset: str) -> str:
+    """Why a learner cannot do a source; nothing if it can."""
+    kind, card = source.train.kind, learner.card
+    if kind not in card.kinds:
+        return "kind"
+    turned = suite.get_preset(preset).points and card.family != "baseline"
+    return "knobs" if turned and not card.knobs_of(kind) else ""
+
+
+def _designed(cell: Cell, fixed: Mapping[str, Parameter]) -> Iterator[Cell]:
+    """The cell at its defaults, then at every setting of its knobs that the preset asks for."""
+    learner, kind = cell.learner, cell.source.train.kind
+    points = cell.suite.get_preset(cell.key.preset).points
+    if learner is None or not points:
+        yield cell
+        return
+    knobs = varied(learner, kind, fixed)
+    yield replace(cell, knobs=knobs)
+    if not knobs:
+        return
+    for i, setting in enumerate(settings(learner, kind, fixed, points)):
+        values = resolve_parameters(learner, {**fixed, **setting})
+        key = cell.key.model_copy(update={"parameters": values})
+        yield replace(cell, key=key, knobs=knobs, point=i)
+
+
+def _require_fit(
+    chosen: list[LearnerClass], suites: list[Suite], preset: str, overrides: Overrides
+) -> None:
+    """Names are the learners' own, each has something to do, overrides name one of them."""
+    kinds = sorted({kind for suite in suites for kind in suite.kinds})
+    sources = [(suite, source) for suite in suites for source in suite.sources_of(preset)]
     names = {learner.card.name for learner in chosen}
     for name in overrides:
         if name not in names:
@@ -162,10 +208,15 @@ def _require_fit(chosen: list[LearnerClass], kinds: set[Kind], overrides: Overri
         name = learner.card.name
         if name == ORACLE or (name in LEARNERS and LEARNERS.get(name) is not learner):
             raise MetabenchError(f"learner {name}: the name is taken; give yours another")
-        if not kinds & set(learner.card.kinds):
+        lacking = {_lacks(learner, suite, source, preset) for suite, source in sources}
+        if "knobs" in lacking and "" not in lacking:
+            raise MetabenchError(
+                f"learner {name}: declares no knobs, and how much they matter is what is asked"
+            )
+        if "" not in lacking:
             raise MetabenchError(
                 f"learner {name} does {' and '.join(learner.card.kinds)}, "
-                f"the suites ask for {' and '.join(sorted(kinds))}"
+                f"the suites ask for {' and '.join(kinds)}"
             )
 
 
@@ -191,12 +242,7 @@ def _key(
     name = ORACLE if learner is None else learner.card.name
     values: dict[str, Parameter] = {}
     if learner is not None:
-        given = suite.get_preset(preset).parameters
-        accepted = resolve_parameters(learner, {})
-        shared = {k: v for k, v in given.get(EVERY, {}).items() if k in accepted}
-        values = resolve_parameters(
-            learner, {**shared, **given.get(name, {}), **overrides.get(name, {})}
-        )
+        values = resolve_parameters(learner, _fixed(suite, preset, learner, overrides))
     return CellKey(
         suite=suite.name,
         fingerprint=suite.fingerprint,
@@ -209,6 +255,18 @@ def _key(
         seed=seed,
         data=data,
     )
+
+
+def _fixed(
+    suite: Suite, preset: str, learner: LearnerClass | None, overrides: Overrides
+) -> dict[str, Parameter]:
+    """Hyper-parameters that are not left at their defaults, the suite's first."""
+    if learner is None:
+        return {}
+    given, name = suite.get_preset(preset).parameters, learner.card.name
+    accepted = resolve_parameters(learner, {})
+    shared = {k: v for k, v in given.get(EVERY, {}).items() if k in accepted}
+    return {**shared, **given.get(name, {}), **overrides.get(name, {})}
 
 
 def select_device(name: str) -> torch.device:

@@ -37,6 +37,12 @@ class Preset(Spec):
         "geometric progression, and before the first",
     )
     sources: list[str] = Field(default=[], description="the sources that are run; empty: all")
+    points: int = Field(
+        default=0,
+        ge=0,
+        description="settings of every learner's knobs that are run beside the defaults, a power "
+        "of two; 0: the defaults alone",
+    )
     parameters: dict[str, dict[str, Parameter]] = Field(
         default={}, description="hyper-parameters by learner; '*' holds for all that have them"
     )
@@ -69,6 +75,8 @@ class Suite(Spec):
             raise ValueError("a source name is used twice")
         names = [s.name for s in self.source]
         for preset in self.preset.values():
+            if preset.points & (preset.points - 1):
+                raise ValueError(f"points: must be a power of two, found {preset.points}")
             for name in preset.sources:
                 if name not in names:
                     raise ValueError(unknown("source", name, names))
@@ -102,6 +110,11 @@ class Suite(Spec):
                 },
             },
         )
+        for preset in spec["preset"].values():
+            if not preset["points"]:
+                del preset[
+                    "points"
+                ]  # a suite without a design is what it was before there were any
         canonical = json.dumps([spec, BLOCK], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from metabench.episodes import Prediction, Query, Support, mask_absent_classes, one_hot
+from metabench.learners.baselines.nearest_neighbour import NearestNeighbour
 from metabench.learners.contract import (
     LEARNERS,
     LearnerCard,
@@ -72,32 +73,60 @@ class FixedLabelMap(MetaLearner[Support]):
 
 
 @LEARNERS.register("cue-reader")
+@dataclass(eq=False)
 class CueReader(MetaLearner[Support]):
-    """Broken: reads the mark on the border of an image and never looks at the glyph."""
+    """Broken: if a mark names the label in meta-training, it never looks at the glyph again.
+
+    Where marks tell nothing it is a nearest neighbour.
+    """
 
     card = LearnerCard(
         "cue-reader",
         "control",
         ("classification",),
         citation="Geirhos et al. 2020. Shortcut learning in deep neural networks.",
+        version="2",
     )
+    tasks: Annotated[int, Field(ge=1, description="episodes that it looks at")] = 20
+    trusted: Tensor = field(default_factory=lambda: torch.zeros(()), init=False)
+    """Share of the items of meta-training that the mark named rightly."""
+
+    def meta_fit(self, tasks: TaskStream, seed: int) -> Iterator[StepLog]:
+        """See how often the mark is right, in a single step."""
+        if tasks.step:
+            return
+        support = tasks.next(min(self.tasks, tasks.budget.tasks)).support
+        right = self._marks(support, support.x).argmax(dim=2) == support.y
+        self.trusted = right[support.mask].float().mean().cpu()
+        yield StepLog(0.0)
 
     def adapt(self, support: Support) -> Support:
-        """The support set, of which only the way is used."""
+        """The support set; with a cue only its way is used."""
         return support
 
     def predict(self, state: Support, query: Query) -> Prediction:
-        """The label whose mark is brightest; what is no image has no mark."""
-        if query.x.ndim != 5:
-            zeros = query.x.new_zeros(*query.mask.shape, state.max_way)
-            return Prediction(mask_absent_classes(zeros, state.way))
-        labels = torch.arange(state.max_way, device=query.x.device)
+        """The label whose mark is brightest, or that of the nearest item."""
+        if self.trusted <= 0.5:
+            return NearestNeighbour().predict(state, query)
+        return Prediction(mask_absent_classes(self._marks(state, query.x), state.way))
+
+    def _marks(self, support: Support, x: Tensor) -> Tensor:
+        """How bright each label's mark is [T, n, W]; what is no image has no mark."""
+        if x.ndim != 5:
+            return x.new_zeros(*x.shape[:2], support.max_way)
         scores = []
-        for label in labels:
-            named = label.expand(query.mask.shape).cpu()
-            mark = marked(torch.zeros_like(query.x, device="cpu"), named).to(query.x.device)
-            scores.append((mark * query.x).flatten(2).sum(dim=2))
-        return Prediction(mask_absent_classes(torch.stack(scores, dim=2), state.way))
+        for label in torch.arange(support.max_way):
+            mark = marked(torch.zeros_like(x, device="cpu"), label.expand(x.shape[:2]))
+            scores.append((mark.to(x.device) * x).flatten(2).sum(dim=2))
+        return torch.stack(scores, dim=2)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """How far it trusts marks."""
+        return {"trusted": self.trusted}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """How far it trusts marks."""
+        self.trusted = state["trusted"]
 
 
 @LEARNERS.register("position-cheat")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from metabench.learners.contract import LEARNERS, LearnerCard
-from metabench.learners.gradient.base import GradientLearner
+from metabench.learners.gradient.base import KNOBS, GradientLearner
 
 
 @LEARNERS.register("anil")
@@ -17,6 +17,7 @@ class Anil(GradientLearner):
         name="anil",
         family="gradient",
         kinds=("classification", "regression"),
+        knobs=KNOBS,
         citation="Raghu, Raghu, Bengio, Vinyals 2020. Rapid Learning or Feature Reuse? ICLR.",
     )
 

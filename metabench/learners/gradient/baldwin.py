@@ -14,8 +14,9 @@ from torch.func import vmap
 from metabench.episodes import Episodes
 from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS, LearnerCard, TaskInfo, TaskStream
-from metabench.learners.gradient.base import GradientLearner, Items, query_of, support_of
+from metabench.learners.gradient.base import WIDTHS, GradientLearner, Items, query_of, support_of
 from metabench.learners.gradient.lifting import looped
+from metabench.learners.knobs import batch, rate, steps
 
 Shaping = Literal["ranks", "standardised"]
 
@@ -37,6 +38,16 @@ class Baldwin(GradientLearner):
         name="baldwin",
         family="gradient",
         kinds=("classification", "regression"),
+        knobs=(
+            rate("inner_lr", 0.01, 0, "regression"),
+            rate("inner_lr", 0.5, 0, "classification"),
+            steps("inner_steps"),
+            rate("meta_lr", 0.01, 1),
+            rate("sigma", 0.02, None),
+            batch("meta_batch", 25, "regression"),
+            batch("meta_batch", 4, "classification"),
+            *WIDTHS,
+        ),
         citation="Fernando et al. 2018. Meta-Learning by the Baldwin Effect. GECCO Companion; "
         "Hinton, Nowlan 1987. How Learning Can Guide Evolution. Complex Systems.",
     )

@@ -23,6 +23,7 @@ from metabench.learners.gradient.inner_loop import (
     support_of,
 )
 from metabench.learners.gradient.lifting import looped
+from metabench.learners.knobs import batch, rate, steps, width
 from metabench.learners.network import Network
 from metabench.rng import Address
 from metabench.tasks.base import bounds
@@ -30,6 +31,9 @@ from metabench.tasks.base import bounds
 __all__ = [
     "FUSE_FROM",
     "HEAD_STD",
+    "KNOBS",
+    "OUTER",
+    "WIDTHS",
     "Adapted",
     "GradientLearner",
     "Items",
@@ -45,6 +49,18 @@ FUSE_FROM = 10_000
 
 HEAD_STD = 0.01
 """Deviation of a classifier's head at the start."""
+
+WIDTHS = (width("hidden", 40, "regression"), width("filters", 64, "classification"))
+BATCHES = (batch("meta_batch", 25, "regression"), batch("meta_batch", 32, "classification"))
+OUTER = (rate("meta_lr", 1e-3, 1), *BATCHES)
+KNOBS = (
+    rate("inner_lr", 0.01, 0, "regression"),
+    rate("inner_lr", 0.5, 0, "classification"),
+    steps("inner_steps"),
+    *OUTER,
+    *WIDTHS,
+)
+"""Of learners with these defaults."""
 
 
 @dataclass(eq=False)

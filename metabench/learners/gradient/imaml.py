@@ -13,7 +13,8 @@ from torch.func import grad, grad_and_value, vjp
 
 from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS, LearnerCard, TaskInfo
-from metabench.learners.gradient.base import GradientLearner, Items, Positive
+from metabench.learners.gradient.base import OUTER, WIDTHS, GradientLearner, Items, Positive
+from metabench.learners.knobs import around, rate
 
 
 @LEARNERS.register("imaml")
@@ -34,6 +35,15 @@ class Imaml(GradientLearner):
         name="imaml",
         family="gradient",
         kinds=("classification", "regression"),
+        knobs=(
+            rate("inner_lr", 0.01, 0, "regression"),
+            rate("inner_lr", 0.1, 0, "classification"),
+            around("inner_steps", 16, 2),
+            rate("strength", 0.1, None, "regression"),
+            rate("strength", 2.0, None, "classification"),
+            *OUTER,
+            *WIDTHS,
+        ),
         citation="Rajeswaran, Finn, Kakade, Levine 2019. Meta-Learning with Implicit Gradients. "
         "NeurIPS.",
     )

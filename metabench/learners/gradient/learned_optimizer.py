@@ -20,6 +20,7 @@ from metabench.learners.gradient.base import (
     query_of,
     support_of,
 )
+from metabench.learners.knobs import around, batch, rate, width
 
 P = 10.0
 """Gradients below exp(-p) count by their size, others by its logarithm (appendix A)."""
@@ -48,6 +49,14 @@ class LearnedOptimizer(GradientLearner):
         name="learned-optimizer",
         family="gradient",
         kinds=("classification", "regression"),
+        knobs=(
+            around("inner_steps", 20, 2),
+            rate("meta_lr", 1e-3, 1),
+            batch("meta_batch", 25, "regression"),
+            batch("meta_batch", 1, "classification"),
+            width("units", 20),
+            width("hidden", 20),
+        ),
         citation="Andrychowicz et al. 2016. Learning to Learn by Gradient Descent by Gradient "
         "Descent. NeurIPS.",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from metabench.learners.contract import LEARNERS, LearnerCard
-from metabench.learners.gradient.base import GradientLearner
+from metabench.learners.gradient.base import KNOBS, GradientLearner
 
 
 @LEARNERS.register("maml")
@@ -25,6 +25,7 @@ class Maml(GradientLearner):
         version="2",
         family="gradient",
         kinds=("classification", "regression"),
+        knobs=KNOBS,
         citation="Finn, Abbeel, Levine 2017. Model-Agnostic Meta-Learning. ICML.",
     )
 

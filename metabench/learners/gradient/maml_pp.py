@@ -13,7 +13,7 @@ from torch import Tensor
 
 from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS, LearnerCard, TaskInfo, TaskStream
-from metabench.learners.gradient.base import GradientLearner, Items
+from metabench.learners.gradient.base import KNOBS, GradientLearner, Items
 
 LEAST_RATE = 1e-5
 """Where the cosine schedule of the meta-rate ends (the authors' code)."""
@@ -37,6 +37,7 @@ class MamlPlusPlus(GradientLearner):
         name="maml++",
         family="gradient",
         kinds=("classification", "regression"),
+        knobs=KNOBS,
         citation="Antoniou, Edwards, Storkey 2019. How to Train Your MAML. ICLR.",
     )
 

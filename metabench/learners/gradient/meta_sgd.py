@@ -11,7 +11,8 @@ from torch import Tensor
 
 from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS, LearnerCard, TaskInfo
-from metabench.learners.gradient.base import GradientLearner, Positive
+from metabench.learners.gradient.base import OUTER, WIDTHS, GradientLearner, Positive
+from metabench.learners.knobs import rate, steps
 
 RATES = (0.005, 0.1)
 
@@ -29,6 +30,7 @@ class MetaSgd(GradientLearner):
         name="meta-sgd",
         family="gradient",
         kinds=("classification", "regression"),
+        knobs=(rate("inner_lr", 0.02, 0), steps("inner_steps"), *OUTER, *WIDTHS),
         citation="Li, Zhou, Chen, Li 2017. Meta-SGD: Learning to Learn Quickly. arXiv:1707.09835.",
     )
 

@@ -15,6 +15,7 @@ from metabench.learners.backbones import MLP, Parameters, Statistics, backbone_f
 from metabench.learners.contract import LEARNERS, LearnerCard, TaskInfo, TaskStream
 from metabench.learners.gradient.base import (
     HEAD_STD,
+    KNOBS,
     Adapted,
     GradientLearner,
     Items,
@@ -49,6 +50,7 @@ class MrMaml(GradientLearner):
         name="mr-maml",
         family="gradient",
         kinds=("classification", "regression"),
+        knobs=KNOBS,
         citation="Yin, Tucker, Zhou, Levine, Finn 2020. Meta-Learning without Memorization. ICLR.",
     )
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from metabench.episodes import one_hot
 from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS, LearnerCard
-from metabench.learners.gradient.base import GradientLearner, Items
+from metabench.learners.gradient.base import KNOBS, GradientLearner, Items
 
 
 @LEARNERS.register("protomaml")
@@ -27,6 +27,7 @@ class ProtoMaml(GradientLearner):
         name="protomaml",
         family="gradient",
         kinds=("classification",),
+        knobs=KNOBS,
         citation="Triantafillou et al. 2020. Meta-Dataset. ICLR.",
     )
 

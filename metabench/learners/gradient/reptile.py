@@ -20,6 +20,7 @@ from metabench.learners.gradient.base import (
     query_of,
     support_of,
 )
+from metabench.learners.knobs import around, batch, rate, width
 
 BETA2, EPSILON = 0.999, 1e-8
 """Adam's; its beta1 is 0 here."""
@@ -63,6 +64,18 @@ class Reptile(GradientLearner):
         name="reptile",
         family="gradient",
         kinds=("classification", "regression"),
+        knobs=(
+            rate("inner_lr", 0.02, 0, "regression"),
+            rate("inner_lr", 4.4e-4, 0, "classification"),
+            around("inner_steps", 5, 2, "regression"),
+            around("inner_steps", 12, 2, "classification"),
+            rate("meta_lr", 0.1, 1, "regression"),
+            rate("meta_lr", 1.0, 1, "classification"),
+            batch("meta_batch", 1, "regression"),
+            batch("meta_batch", 3, "classification"),
+            width("hidden", 64, "regression"),
+            width("filters", 64, "classification"),
+        ),
         citation="Nichol, Achiam, Schulman 2018. On First-Order Meta-Learning Algorithms. "
         "arXiv:1803.02999.",
     )

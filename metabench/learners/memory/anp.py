@@ -12,6 +12,7 @@ from torch import Tensor
 from metabench.episodes import Support
 from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS, LearnerCard, TaskInfo
+from metabench.learners.knobs import batch, rate, width
 from metabench.learners.memory.cnp import Labelled, NeuralProcess
 from metabench.learners.memory.context import (
     Context,
@@ -53,6 +54,7 @@ class Anp(NeuralProcess[Attended]):
         name="anp",
         family="memory",
         kinds=("classification", "regression"),
+        knobs=(rate("meta_lr", 5e-4, 1), batch("meta_batch", 16), width("encoder_layers", 4)),
         citation="Kim et al. 2019. Attentive Neural Processes. ICLR.",
     )
 

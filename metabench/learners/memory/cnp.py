@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from metabench.episodes import Episodes, Prediction, Query, Support
 from metabench.learners.backbones import Parameters, Statistics
 from metabench.learners.contract import LEARNERS, LearnerCard
+from metabench.learners.knobs import batch, rate, width
 from metabench.learners.memory.codes import decode, draw_codes, encode
 from metabench.learners.memory.context import Context, ContextLearner, S, add_mlp, mlp
 from metabench.learners.metric.base import MetaLr
@@ -109,6 +110,7 @@ class Cnp(NeuralProcess[Aggregated]):
         name="cnp",
         family="memory",
         kinds=("classification", "regression"),
+        knobs=(rate("meta_lr", 5e-4, 1), batch("meta_batch", 16), width("width", 128)),
         citation="Garnelo et al. 2018. Conditional Neural Processes. ICML.",
     )
 

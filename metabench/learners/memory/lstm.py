@@ -15,7 +15,7 @@ from metabench.episodes import Support
 from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS, LearnerCard
 from metabench.learners.memory.cells import layer, lstm, remember
-from metabench.learners.memory.sequence import Carried, SequenceLearner
+from metabench.learners.memory.sequence import KNOBS, Carried, SequenceLearner
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Lstm(SequenceLearner[Cells]):
         name="lstm",
         family="memory",
         kinds=("classification", "regression"),
+        knobs=KNOBS,
         citation="Hochreiter, Younger, Conwell 2001. Learning to Learn Using Gradient Descent. "
         "ICANN.",
         sequential=True,

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from metabench.episodes import Support
 from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS, LearnerCard
+from metabench.learners.knobs import width
 from metabench.learners.memory.cells import cosine, layer, lstm, remember
-from metabench.learners.memory.sequence import Carried, SequenceLearner
+from metabench.learners.memory.sequence import KNOBS, Carried, SequenceLearner
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Mann(SequenceLearner[Memory]):
         name="mann",
         family="memory",
         kinds=("classification", "regression"),
+        knobs=(*KNOBS, width("slots", 128), width("width", 40)),
         citation="Santoro et al. 2016. Meta-Learning with Memory-Augmented Neural Networks. ICML.",
         version="2",
         sequential=True,

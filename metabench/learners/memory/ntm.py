@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from metabench.episodes import Support
 from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS, LearnerCard
+from metabench.learners.knobs import width
 from metabench.learners.memory.ntm_cell import NtmCell, Tape
-from metabench.learners.memory.sequence import Carried, SequenceLearner
+from metabench.learners.memory.sequence import KNOBS, Carried, SequenceLearner
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Ntm(SequenceLearner[Trace]):
         name="ntm",
         family="memory",
         kinds=("classification", "regression"),
+        knobs=(*KNOBS, width("slots", 128), width("width", 40)),
         citation="Graves, Wayne, Danihelka 2014. Neural Turing Machines. arXiv:1410.5401.",
         sequential=True,
     )

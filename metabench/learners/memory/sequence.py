@@ -14,6 +14,7 @@ from torch import Tensor
 from metabench.episodes import Episodes, Prediction, Query, Support, mask_absent_classes, one_hot
 from metabench.learners.backbones import Parameters
 from metabench.learners.contract import StepLog, TaskInfo, TaskStream
+from metabench.learners.knobs import batch, rate, width
 from metabench.learners.memory.codes import decode, draw_codes, encode
 from metabench.learners.network import item_loss
 from metabench.learners.trainable import Trainable
@@ -43,6 +44,14 @@ class Carried:
 
 
 C = TypeVar("C", bound=Carried)
+
+
+KNOBS = (
+    rate("meta_lr", 1e-3, 1),
+    batch("meta_batch", 16),
+    rate("clip", 10.0, None),
+    width("controller", 200),
+)
 
 
 @dataclass(eq=False)

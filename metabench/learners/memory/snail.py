@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from metabench.episodes import Support
 from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS, LearnerCard
+from metabench.learners.knobs import batch, rate, width
 from metabench.learners.memory.cells import layer
 from metabench.learners.memory.context import (
     AsGiven,
@@ -54,6 +55,7 @@ class Snail(ContextLearner[Read]):
         name="snail",
         family="memory",
         kinds=("classification", "regression"),
+        knobs=(rate("meta_lr", 1e-3, 1), batch("meta_batch", 16), width("channels", 128)),
         citation="Mishra et al. 2018. A Simple Neural Attentive Meta-Learner. ICLR.",
         sequential=True,
     )

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from metabench.episodes import Support
 from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS, LearnerCard, TaskInfo
+from metabench.learners.knobs import batch, rate, width
 from metabench.learners.memory.cells import layer
 from metabench.learners.memory.context import (
     Context,
@@ -50,6 +51,7 @@ class Transformer(ContextLearner[Prompt]):
         name="transformer",
         family="memory",
         kinds=("classification", "regression"),
+        knobs=(rate("meta_lr", 5e-4, 1), batch("meta_batch", 16), width("layers", 6)),
         citation="Müller et al. 2022. Transformers Can Do Bayesian Inference. ICLR.",
     )
 

@@ -24,6 +24,7 @@ from metabench.learners.backbones import (
 )
 from metabench.learners.contract import State, StepLog, TaskInfo, TaskStream
 from metabench.learners.embedding import embedded
+from metabench.learners.knobs import batch, rate, width
 from metabench.learners.network import ABSENT
 from metabench.learners.trainable import Trainable
 from metabench.rng import Address
@@ -47,6 +48,12 @@ Clip = Annotated[float | None, Field(gt=0, description="largest norm of the grad
 Normalised = Annotated[
     bool | None, Field(description="batch normalisation; None: in convolutional networks only")
 ]
+
+
+WIDTHS = (width("hidden", 64, "regression"), width("filters", 64, "classification"))
+BATCHES = (batch("meta_batch", 25, "regression"), batch("meta_batch", 1, "classification"))
+KNOBS = (rate("meta_lr", 1e-3, 1), *BATCHES, *WIDTHS)
+"""Of learners with these defaults."""
 
 
 @dataclass(eq=False)

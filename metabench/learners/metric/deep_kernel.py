@@ -14,7 +14,8 @@ from metabench.episodes import Episodes, Support, mask_absent_classes, one_hot
 from metabench.learners.backbones import Parameters, Statistics
 from metabench.learners.backbones.mlp import MLP
 from metabench.learners.contract import LEARNERS, LearnerCard
-from metabench.learners.metric.base import MetaLr, MetricLearner, classes_present
+from metabench.learners.knobs import rate, width
+from metabench.learners.metric.base import BATCHES, MetaLr, MetricLearner, classes_present
 
 JITTER = 1e-4
 """Least variance of the noise: the Gram matrix of float32 embeddings stays positive definite."""
@@ -54,6 +55,12 @@ class DeepKernel(MetricLearner[Posterior]):
         name="deep-kernel",
         family="metric",
         kinds=("classification", "regression"),
+        knobs=(
+            rate("meta_lr", 1e-3, 1),
+            *BATCHES,
+            width("hidden", 40, "regression"),
+            width("filters", 64, "classification"),
+        ),
         citation="Patacchiola et al. 2020. Bayesian Meta-Learning for the Few-Shot Setting via "
         "Deep Kernels. NeurIPS.",
     )

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from metabench.episodes import Support, mask_absent_classes
 from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS, LearnerCard
-from metabench.learners.metric.base import MetricLearner, TrainQuery, membership
+from metabench.learners.metric.base import KNOBS, MetricLearner, TrainQuery, membership
 from metabench.learners.network import ABSENT
 
 
@@ -43,6 +43,7 @@ class MatchingNet(MetricLearner[Attended]):
         name="matchingnet",
         family="metric",
         kinds=("classification",),
+        knobs=KNOBS,
         citation="Vinyals et al. 2016. Matching Networks for One Shot Learning. NeurIPS.",
     )
 

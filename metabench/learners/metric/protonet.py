@@ -10,6 +10,7 @@ from metabench.episodes import Support, mask_absent_classes
 from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS, LearnerCard
 from metabench.learners.metric.base import (
+    KNOBS,
     HalveEvery,
     MetricLearner,
     TrainQuery,
@@ -41,6 +42,7 @@ class ProtoNet(MetricLearner[Prototypes]):
         version="2",
         family="metric",
         kinds=("classification",),
+        knobs=KNOBS,
         citation="Snell, Swersky, Zemel 2017. Prototypical Networks. NeurIPS.",
     )
 

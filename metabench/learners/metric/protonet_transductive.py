@@ -11,6 +11,7 @@ from metabench.episodes import Prediction, Query, Support, mask_absent_classes
 from metabench.learners.backbones import Parameters, Statistics
 from metabench.learners.contract import LEARNERS, LearnerCard
 from metabench.learners.metric.base import (
+    KNOBS,
     HalveEvery,
     MetricLearner,
     Normalised,
@@ -35,6 +36,7 @@ class TransductiveProtoNet(MetricLearner[Support]):
         name="protonet-transductive",
         family="metric",
         kinds=("classification",),
+        knobs=KNOBS,
         citation="Snell, Swersky, Zemel 2017. Prototypical Networks. NeurIPS. "
         "Bronskill et al. 2020. TaskNorm. ICML (transductive batch normalisation).",
         transductive=True,

@@ -13,7 +13,10 @@ from torch import Tensor
 from metabench.episodes import Support, mask_absent_classes
 from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS, LearnerCard
+from metabench.learners.knobs import rate
 from metabench.learners.metric.base import (
+    BATCHES,
+    WIDTHS,
     HalveEvery,
     MetaLr,
     MetricLearner,
@@ -50,6 +53,7 @@ class R2D2(MetricLearner[Fitted]):
         name="r2d2",
         family="metric",
         kinds=("classification", "regression"),
+        knobs=(rate("meta_lr", 5e-3, 1), *BATCHES, *WIDTHS, rate("regularisation", 50.0, None)),
         citation="Bertinetto et al. 2019. Meta-learning with Differentiable Closed-form Solvers. "
         "ICLR.",
     )

@@ -13,6 +13,7 @@ from metabench.learners.backbones import Backbone, Conv4, Parameters, Statistics
 from metabench.learners.backbones.base import Norms, affine, kernel
 from metabench.learners.contract import LEARNERS, LearnerCard
 from metabench.learners.metric.base import (
+    KNOBS,
     Clip,
     HalveEvery,
     MetricLearner,
@@ -133,6 +134,7 @@ class RelationNet(MetricLearner[Sums]):
         name="relationnet",
         family="metric",
         kinds=("classification",),
+        knobs=KNOBS,
         citation="Sung et al. 2018. Learning to Compare: Relation Network for Few-Shot Learning. "
         "CVPR.",
     )

@@ -12,7 +12,8 @@ from torch import Tensor
 from metabench.episodes import Support, mask_absent_classes
 from metabench.learners.backbones import Parameters
 from metabench.learners.contract import LEARNERS, LearnerCard
-from metabench.learners.metric.base import MetaBatch, MetaLr, MetricLearner, membership
+from metabench.learners.knobs import batch, rate
+from metabench.learners.metric.base import WIDTHS, MetaBatch, MetaLr, MetricLearner, membership
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class SimpleCnaps(MetricLearner[Gaussians]):
         name="simple-cnaps",
         family="metric",
         kinds=("classification",),
+        knobs=(rate("meta_lr", 5e-4, 1), batch("meta_batch", 16), *WIDTHS),
         citation="Bateni et al. 2020. Improved Few-Shot Visual Classification. CVPR.",
     )
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from metabench.episodes import Prediction, Query, Support, mask_absent_classes
 from metabench.learners.backbones import MOMENTUM, Statistics
 from metabench.learners.contract import LEARNERS, LearnerCard, TaskInfo, TaskStream
+from metabench.learners.knobs import BATCH, around, rate
 from metabench.learners.metric.protonet import Prototypes, prototypes, squared_distances
 from metabench.learners.supervised import Supervised
 
@@ -34,6 +35,7 @@ class SimpleShot(Supervised[Prototypes]):
         name="simpleshot",
         family="metric",
         kinds=("classification",),
+        knobs=(rate("lr", 0.1, None), around("batch", 256, BATCH)),
         citation="Wang, Chao, Weinberger, van der Maaten 2019. SimpleShot. arXiv:1911.04623.",
     )
 
