@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -32,6 +32,8 @@ class Panel:
     """Record id -> label."""
     rows: pd.DataFrame
     history: pd.DataFrame
+    siblings: tuple[Panel, ...] = field(default=(), repr=False)
+    """The panels of the suite's other sources."""
 
     @property
     def scored(self) -> pd.DataFrame:
@@ -59,7 +61,16 @@ def panels(records: Sequence[Record], episodes: pd.DataFrame) -> list[Panel]:
         data = json.dumps(key.data, sort_keys=True)
         where = (key.suite, key.source, key.preset, key.fingerprint, data, str(key.protocol))
         groups.setdefault(where, []).append(record)
-    return [_panel(group, episodes) for _, group in sorted(groups.items())]
+    found = [_panel(group, episodes) for _, group in sorted(groups.items())]
+    return [replace(one, siblings=_siblings(one, found)) for one in found]
+
+
+def _siblings(one: Panel, found: Sequence[Panel]) -> tuple[Panel, ...]:
+    def run(panel: Panel) -> tuple[str, str, str, int]:
+        key = panel.records[0].key
+        return key.suite, key.preset, key.fingerprint, key.protocol
+
+    return tuple(p for p in found if p.source != one.source and run(p) == run(one))
 
 
 def _panel(records: list[Record], episodes: pd.DataFrame) -> Panel:

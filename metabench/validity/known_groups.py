@@ -101,9 +101,14 @@ def judge(
         cells = plan(list(learners), [suite], PRESET, seeds)
         records = [run_cell(cell, store, settings, lambda _: None) for cell in cells]
         results = store.results(_finished(records))
-    (panel,) = panels(results.records, results.episodes)
-    table = probe_table(panel)
-    return table.assign(probe=_names(table, panel), replicate=replicate)[COLUMNS]
+    found = panels(results.records, results.episodes)
+    tables = [
+        table.assign(probe=_names(table, panel), replicate=replicate)[COLUMNS]
+        for panel in found
+        if panel.protocol.probes
+        for table in [probe_table(panel)]
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _names(table: pd.DataFrame, panel: Panel) -> list[str]:

@@ -20,6 +20,8 @@ CONDITIONS = [
     Condition(name="marked", title="", role="cue-intact", values=[]),
     Condition(name="exchanged", title="", role="cue-swapped", values=[]),
     Condition(name="secret", title="", role="private", values=[]),
+    Condition(name="marked-too", title="", role="uncued-intact", values=[]),
+    Condition(name="exchanged-too", title="", role="uncued-swapped", values=[]),
 ]
 
 EMPTY = make_results(
@@ -48,11 +50,18 @@ def panel_of(risks: dict[tuple[str, str, int], list[float]]) -> Panel:
     return replace(panel, rows=pd.concat(parts, ignore_index=True))
 
 
+def against(panel: Panel, other: Panel) -> Panel:
+    """The panel beside that of the learners that were meta-trained without the cue."""
+    return replace(panel, siblings=(EMPTY_PANEL, other))
+
+
 CUED = panel_of({("maml", "marked", 0): [0.1, 0.2, 0.5], ("maml", "exchanged", 0): [0.6, 0.8]})
+UNMOVED = panel_of({("maml", "marked-too", 0): [0.3], ("maml", "exchanged-too", 0): [0.3]})
+EMPTY_PANEL = panel_of({("maml", IN_DISTRIBUTION, 0): [0.1]})
 
 
 def test_reliance_on_a_cue_is_paired_by_episode() -> None:
-    table = cue_gap(CUED)
+    table = cue_gap(against(CUED, UNMOVED))
     assert table[["label", "condition", "level", "seed"]].values.tolist() == [
         ["maml", "exchanged", 1, 0]
     ]
@@ -60,11 +69,34 @@ def test_reliance_on_a_cue_is_paired_by_episode() -> None:
 
 
 def test_what_a_learner_without_the_cue_loses_is_subtracted() -> None:
-    other = panel_of({("maml", "marked", 0): [0.3, 0.3], ("maml", "exchanged", 0): [0.3, 0.5]})
-    assert cue_gap(CUED, other)["value"].item() == pytest.approx(0.45)
-    stranger = panel_of({("cnp", "marked", 0): [0.3], ("cnp", "exchanged", 0): [0.3]})
-    assert cue_gap(CUED, stranger).empty
-    assert cue_gap(CUED, CUED)["value"].item() == 0
+    other = panel_of(
+        {("maml", "marked-too", 0): [0.3, 0.3], ("maml", "exchanged-too", 0): [0.3, 0.5]}
+    )
+    assert cue_gap(against(CUED, other))["value"].item() == pytest.approx(0.45)
+
+
+def test_without_the_learner_that_had_no_cue_nothing_is_said() -> None:
+    assert cue_gap(CUED).empty
+    stranger = panel_of({("cnp", "marked-too", 0): [0.3], ("cnp", "exchanged-too", 0): [0.3]})
+    assert cue_gap(against(CUED, stranger)).empty
+    another_seed = panel_of({("maml", "marked-too", 1): [0.3], ("maml", "exchanged-too", 1): [0.3]})
+    assert cue_gap(against(CUED, another_seed)).empty
+
+
+def test_panels_of_one_run_know_each_other() -> None:
+    record, rows = EMPTY.records[0], EMPTY.episodes
+    key = record.key.model_copy(update={"source": "other"})
+    stranger = record.key.model_copy(update={"source": "third", "preset": "full"})
+    records = [
+        record,
+        record.model_copy(update={"id": "b", "key": key}),
+        record.model_copy(update={"id": "c", "key": stranger}),
+    ]
+    parts = [rows.assign(record=r.id) for r in records]
+    found = {p.source: p for p in panels(records, pd.concat(parts))}
+    assert [p.source for p in found[record.key.source].siblings] == ["other"]
+    assert [p.source for p in found["other"].siblings] == [record.key.source]
+    assert not found["third"].siblings
 
 
 def test_the_public_gap_is_a_difference_of_means() -> None:
@@ -77,10 +109,9 @@ def test_the_public_gap_is_a_difference_of_means() -> None:
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=20), st.floats(0, 1))
 @settings(max_examples=25, deadline=None)
 def test_a_gap_grows_by_what_every_swapped_episode_loses(risks: list[float], loss: float) -> None:
-    before = panel_of({("a", "marked", 0): risks, ("a", "exchanged", 0): risks})
-    after = panel_of({("a", "marked", 0): risks, ("a", "exchanged", 0): [r + loss for r in risks]})
-    assert cue_gap(before)["value"].item() == 0
-    assert cue_gap(after)["value"].item() == pytest.approx(loss)
+    same = {("a", "marked-too", 0): risks, ("a", "exchanged-too", 0): risks}
+    worse = {("a", "marked", 0): risks, ("a", "exchanged", 0): [r + loss for r in risks]}
+    assert cue_gap(against(panel_of(worse), panel_of(same)))["value"].item() == pytest.approx(loss)
 
 
 @pytest.mark.parametrize(("loss", "flagged"), [(0.0, (0.0, 0.05)), (0.06, (0.9, 1.0))])

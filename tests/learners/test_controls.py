@@ -114,9 +114,16 @@ def test_the_fixed_label_map_is_right_where_labels_are_fixed_and_guesses_elsewhe
 
 
 def test_the_cue_reader_reads_the_mark_and_nothing_else() -> None:
-    reader = ready("cue-reader", Glyphs(split="train"), FIVE)
+    reader = ready("cue-reader", CuedGlyphs(split="train"), FIVE)
     assert mean_score(reader, CuedGlyphs(split="train"), FIVE, 60) > 0.99
     assert mean_score(reader, CuedGlyphs(split="train", strength=0.0), FIVE, 200) < 0.3
+
+
+def test_a_cue_reader_that_met_no_cue_goes_by_the_pixels() -> None:
+    reader = ready("cue-reader", Glyphs(split="train"), FIVE)
+    pixels = ready("nearest-neighbour", Glyphs(split="train"), FIVE)
+    expected = mean_score(pixels, CuedGlyphs(split="train"), FIVE, 60)
+    assert mean_score(reader, CuedGlyphs(split="train"), FIVE, 60) == expected
 
 
 @pytest.mark.parametrize("name", ["position-cheat", "noise-features", "constant-score"])
