@@ -21,6 +21,8 @@ Statistic = Callable[[Array], Array]
 """Of scores [..., J, M]: one number for each leading index."""
 
 RESAMPLES = 10_000
+CROSSED_FROM = 5
+"""Seeds from which crossed effects have an interval; three cover 0.92 where 0.95 is meant."""
 BATCH = 4_000_000
 """Numbers resampled at once, which bounds memory."""
 
@@ -91,15 +93,18 @@ def bootstrap_interval(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
-    draws: int | None = None,
 ) -> Interval:
-    """A percentile interval for one statistic of scores [J, M]; none from a single seed."""
-    point = float(statistic(_checked(scores)))
-    if len(scores) == 1:
+    """An interval for one statistic of scores [J, M]; none from a single seed.
+
+    The point, and Student's quantile with M (J - 1) degrees of freedom times the deviation of the
+    bootstrap. With few tasks and few seeds percentiles cover less (0.90 where this covers 0.95).
+    """
+    point, (seeds, tasks) = float(statistic(_checked(scores))), scores.shape
+    if seeds == 1:
         return Interval(point, None, None, 1)
-    tails = [50 * (1 - level), 50 * (1 + level)]
-    low, high = np.percentile(resampled(scores, statistic, rng, resamples, draws), tails)
-    return Interval(point, float(low), float(high), len(scores))
+    deviation = float(resampled(scores, statistic, rng, resamples).std(ddof=1))
+    half = float(stats.t.ppf((1 + level) / 2, tasks * (seeds - 1))) * deviation
+    return Interval(point, point - half, point + half, seeds)
 
 
 def improvement_interval(
@@ -140,7 +145,7 @@ def crossed_interval(values: Array, level: float = LEVEL) -> Interval:
     """
     seeds, episodes = _checked(values).shape
     center = float(values.mean())
-    if seeds == 1 or episodes == 1:
+    if seeds < CROSSED_FROM or episodes == 1:
         return Interval(center, None, None, seeds)
     of_seeds, of_episodes = values.mean(axis=1), values.mean(axis=0)
     rest = values - of_seeds[:, None] - of_episodes + center

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from metabench.statistics.intervals import Interval, t_interval
 from metabench.statistics.power import detectable
@@ -18,8 +17,8 @@ Array = NDArray[np.float64]
 SIGN_FLIP_FROM = 8
 """Seeds from which the exact sign-flip test is used: with five it can never reject at 0.05 (its
 least p is 2 / 2^5), with eight it can and holds its level without a normal distribution."""
-ENUMERATED = 16
-"""Seeds up to which all sign flips are enumerated; beyond, 99,999 are drawn."""
+FLIPS = 2**16
+"""All flips of up to 16 differences are enumerated; of more, so many are drawn."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,13 @@ class Comparison:
     """Two-sided; None with a single seed."""
     test: str
     """"paired t" or "sign flip"; "none" with a single seed."""
-    detectable: float | None
-    """The difference that these seeds would have found with 80 % power at 5 %."""
+    spread: float
+    """Standard deviation of the seeds' differences."""
+
+    @property
+    def detectable(self) -> float | None:
+        """The difference that these seeds would have found with 80 % power at 5 %."""
+        return detectable(self.spread, self.difference.seeds)
 
     def verdict(self, alpha: float = 0.05, p: float | None = None) -> str:
         """ "ahead", "behind" or "cannot separate"; ``p`` may be one adjusted for multiplicity."""
@@ -66,15 +70,14 @@ def paired(a: Sequence[float] | Array, b: Sequence[float] | Array) -> Comparison
     d = x - y
     interval = t_interval([float(v) for v in d])
     if len(d) == 1:
-        return Comparison(interval, None, "none", None)
+        return Comparison(interval, None, "none", 0.0)
     spread = float(d.std(ddof=1))
-    seen = detectable(spread, len(d)) if spread > 0 else 0.0
     if len(d) >= SIGN_FLIP_FROM:
-        return Comparison(interval, sign_flip(d), "sign flip", seen)
+        return Comparison(interval, sign_flip(d), "sign flip", spread)
     if spread == 0:
         # Equal to the bit, or shifted by a constant: no chance was at work.
-        return Comparison(interval, 1.0 if interval.mean == 0 else 0.0, "paired t", seen)
-    return Comparison(interval, float(stats.ttest_1samp(d, 0.0).pvalue), "paired t", seen)
+        return Comparison(interval, 1.0 if interval.mean == 0 else 0.0, "paired t", spread)
+    return Comparison(interval, float(stats.ttest_1samp(d, 0.0).pvalue), "paired t", spread)
 
 
 def sign_flip(differences: Array) -> float:
@@ -84,13 +87,12 @@ def sign_flip(differences: Array) -> float:
     """
     if not differences.any():
         return 1.0
-    exact = len(differences) <= ENUMERATED
     result = stats.permutation_test(
         (differences,),
         lambda d, axis: np.mean(d, axis=axis),
         permutation_type="samples",
         vectorized=True,
-        n_resamples=np.inf if exact else 99_999,
+        n_resamples=FLIPS,
         rng=np.random.default_rng(0),
     )
     return float(result.pvalue)
@@ -98,12 +100,20 @@ def sign_flip(differences: Array) -> float:
 
 def holm(p: Sequence[float] | Array) -> Array:
     """Adjusted p-values that hold the family-wise error under any dependence (Holm 1979)."""
-    return _adjusted(p, lambda values: multipletests(values, method="holm")[1])
+    return _adjusted(p, _holm)
 
 
 def benjamini_hochberg(p: Sequence[float] | Array) -> Array:
     """Adjusted p-values that hold the false discovery rate; NaN stays NaN and is not counted."""
     return _adjusted(p, lambda values: stats.false_discovery_control(values, method="bh"))
+
+
+def _holm(p: Array) -> Array:
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted
 
 
 def _adjusted(p: Sequence[float] | Array, adjust: Callable[[Array], Array]) -> Array:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
-from statsmodels.stats.power import TTestPower
+from scipy import optimize, stats
 
 Array = NDArray[np.float64]
 
@@ -51,7 +50,11 @@ def power(difference: float, spread: float, seeds: int, alpha: float = ALPHA) ->
     """Power of the two-sided paired t-test; ``spread`` is the deviation of seeds' differences."""
     if seeds < 2 or spread <= 0:
         return 0.0 if seeds < 2 or difference == 0 else 1.0
-    return float(TTestPower().power(abs(difference) / spread, seeds, alpha))
+    cut = float(stats.t.ppf(1 - alpha / 2, seeds - 1))
+    shift = abs(difference) / spread * np.sqrt(seeds)
+    # The far tail is NaN where it is too small for scipy; statsmodels makes the whole NaN there.
+    wrong_side = np.nan_to_num(stats.nct.cdf(-cut, seeds - 1, shift))
+    return float(stats.nct.sf(cut, seeds - 1, shift) + wrong_side)
 
 
 def seeds_needed(
