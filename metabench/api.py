@@ -79,7 +79,7 @@ def run(
         for cell in by_cost(cells):
             if store.has(cell.id):
                 record = store.read(cell.id)
-                if record.status == "ok" or not retry:
+                if record.measured or not retry:
                     finished.append(record)
                     continue
                 store.discard(cell.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -14,11 +14,13 @@ from metabench.estimators import (
     IDENTIFIABLE,
     BreakEven,
     Panel,
+    Sensitivity,
     area_under_skill,
     break_even,
     levels_of,
     panels,
     probe_table,
+    sensitivities,
     severity_curve,
     skill_table,
     tail_risk,
@@ -93,17 +95,50 @@ class PanelBoard:
 
 
 @dataclass(frozen=True)
+class DesignBoard:
+    """A suite that varies what is set by hand: its panels, and what they say together."""
+
+    panels: tuple[Panel, ...]
+    rows: tuple[Sensitivity, ...]
+    diverged: tuple[tuple[str, int, int], ...]
+    """(learner, trainings that diverged, trainings in all)."""
+
+    @property
+    def title(self) -> str:
+        """Suite and preset."""
+        p = self.panels[0]
+        return f"{p.suite} v{p.protocol.suite_version}, all settings ({p.preset} preset)"
+
+
+@dataclass(frozen=True)
 class Board:
     """Every panel of some results."""
 
     panels: tuple[PanelBoard, ...]
+    designs: tuple[DesignBoard, ...] = ()
 
 
 def build_board(results: Results) -> Board:
     """Compute the board; rows are ordered by mean out-of-distribution skill."""
     found = panels(results.records, results.episodes)
     places = Counter((p.suite, p.source, p.preset) for p in found)
-    return Board(tuple(_panel_board(p, places[p.suite, p.source, p.preset] > 1) for p in found))
+    boards = (_panel_board(p, places[p.suite, p.source, p.preset] > 1) for p in found)
+    return Board(tuple(boards), tuple(_design_boards(found)))
+
+
+def _design_boards(found: Iterable[Panel]) -> Iterator[DesignBoard]:
+    """One for every suite, preset and fingerprint with settings."""
+    groups: dict[tuple[str, ...], list[Panel]] = {}
+    for panel in found:
+        if panel.settings:
+            groups.setdefault((panel.suite, panel.preset, panel.fingerprint), []).append(panel)
+    for panels_of in groups.values():
+        ends: dict[str, list[bool]] = {}
+        for panel in panels_of:
+            for record in panel.settings:
+                ends.setdefault(panel.label_of(record), []).append(record.status == "diverged")
+        lost = tuple((k, sum(v), len(v)) for k, v in sorted(ends.items()) if any(v))
+        yield DesignBoard(tuple(panels_of), tuple(sensitivities(panels_of)), lost)
 
 
 def _panel_board(panel: Panel, ambiguous: bool) -> PanelBoard:

@@ -2,6 +2,7 @@
 
 from metabench.estimators import (
     brittleness,
+    design,
     drift,
     efficiency,
     goodhart,
@@ -13,6 +14,7 @@ from metabench.estimators import (
 )
 from metabench.estimators.base import ESTIMATORS, Estimator
 from metabench.estimators.curve import Area, BreakEven, area_under_skill, break_even, severity_curve
+from metabench.estimators.design import Sensitivity, Spread, sensitivities
 from metabench.estimators.flags import probe_table
 from metabench.estimators.gap import ood_gap
 from metabench.estimators.panel import Panel, levels_of, panels
@@ -26,10 +28,13 @@ __all__ = [
     "BreakEven",
     "Estimator",
     "Panel",
+    "Sensitivity",
+    "Spread",
     "area_under_skill",
     "break_even",
     "brittleness",
     "cvar",
+    "design",
     "drift",
     "efficiency",
     "goodhart",
@@ -42,6 +47,7 @@ __all__ = [
     "risk_table",
     "robustness",
     "selection",
+    "sensitivities",
     "sensitivity",
     "severity_curve",
     "skill_table",

@@ -38,7 +38,8 @@ def probe_table(panel: Panel) -> pd.DataFrame:
     said), reason (why it cannot, or what is lacking). Of quantities with ``Estimator.log`` mean and
     bound are geometric. A learner to which a probe does not apply has one row of 0 seeds.
     """
-    labels = sorted(set(panel.rows["label"]) - {ORACLE})
+    turned = {panel.label_of(record) for record in panel.settings}
+    labels = sorted(set(panel.rows["label"]) - {ORACLE} | turned)
     rows = [row for probe in panel.protocol.probes for row in _rows(panel, probe, labels)]
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.astype({"flagged": object, "level": int, "seeds": int})

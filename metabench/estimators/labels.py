@@ -15,7 +15,8 @@ def labels(records: Sequence[Record]) -> dict[str, str]:
     """Record id -> learner, with whatever sets apart several variants of one learner.
 
     Two records share a label only if they differ in nothing but the meta-seed: ``maml`` alone, but
-    ``maml[inner_steps=1]`` and ``maml[inner_steps=5]`` together.
+    ``maml[inner_steps=1]`` and ``maml[inner_steps=5]`` together. What a design varies does not set
+    learners apart.
     """
     variants: dict[str, dict[str, dict[str, object]]] = {}
     for record in records:
@@ -33,8 +34,9 @@ def labels(records: Sequence[Record]) -> dict[str, str]:
 
 
 def _variant(record: Record) -> dict[str, object]:
-    key = record.key
-    return {**key.parameters, "version": key.learner_version, "source": key.learner_digest[:8]}
+    key, varied = record.key, {knob.field for knob in record.learner.knobs}
+    kept = {k: v for k, v in key.parameters.items() if k not in varied}
+    return {**kept, "version": key.learner_version, "source": key.learner_digest[:8]}
 
 
 def _canonical(variant: dict[str, object]) -> str:

@@ -32,6 +32,10 @@ class Panel:
     """Record id -> label."""
     rows: pd.DataFrame
     history: pd.DataFrame
+    settings: list[Record] = field(default_factory=list)
+    """Of a design over a learner's knobs, which has the defaults among ``records``."""
+    setting_rows: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Their episode table after meta-training, with the columns of ``rows``."""
     siblings: tuple[Panel, ...] = field(default=(), repr=False)
     """The panels of the suite's other sources."""
 
@@ -82,7 +86,9 @@ def _panel(records: list[Record], episodes: pd.DataFrame) -> Panel:
     risk = 1 - value if first.protocol.metric == "accuracy" else value
     risk = risk.where(rows["metric"] == first.protocol.metric)
     rows = rows.assign(label=rows["record"].map(names), risk=risk)
-    last = rows.groupby("record")["checkpoint"].transform("max")
+    last = rows["checkpoint"] == rows.groupby("record")["checkpoint"].transform("max")
+    settings = [r for r in records if r.learner.point is not None]
+    of_setting = rows["record"].isin([r.id for r in settings])
     return Panel(
         suite=first.key.suite,
         source=first.key.source,
@@ -90,8 +96,10 @@ def _panel(records: list[Record], episodes: pd.DataFrame) -> Panel:
         fingerprint=first.key.fingerprint,
         data=first.key.data,
         protocol=first.protocol,
-        records=records,
+        records=[r for r in records if r.learner.point is None],
         labels=names,
-        rows=rows[rows["checkpoint"] == last],
-        history=rows,
+        rows=rows[last & ~of_setting],
+        history=rows[~of_setting],
+        settings=settings,
+        setting_rows=rows[last & of_setting],
     )

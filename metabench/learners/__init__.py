@@ -17,7 +17,15 @@ from metabench.learners.contract import (
     TaskInfo,
     TaskStream,
 )
-from metabench.learners.controls import classes, drifting, harmonic, narrow_bayes, starts, trained
+from metabench.learners.controls import (
+    classes,
+    drifting,
+    harmonic,
+    narrow_bayes,
+    settings,
+    starts,
+    trained,
+)
 from metabench.learners.gradient import (
     anil,
     baldwin,
@@ -82,6 +90,7 @@ __all__ = [
     "reptile",
     "ridge",
     "scratch",
+    "settings",
     "simple_cnaps",
     "simpleshot",
     "sklearn",

@@ -111,10 +111,9 @@ class Suite(Spec):
             },
         )
         for preset in spec["preset"].values():
+            # A suite without a design is what it was before there were any.
             if not preset["points"]:
-                del preset[
-                    "points"
-                ]  # a suite without a design is what it was before there were any
+                del preset["points"]
         canonical = json.dumps([spec, BLOCK], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

@@ -1,0 +1,326 @@
+"""What a design over a learner's knobs says of it: the cells of a suite as scores, and a summary.
+
+A score is skill in distribution. It goes no lower than that of the best prediction without
+support, so that a few hopeless settings do not make all others look alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from metabench.errors import MetabenchError
+from metabench.estimators import surrogate
+from metabench.estimators.base import ESTIMATORS, Estimator
+from metabench.estimators.panel import Panel
+from metabench.estimators.roles import marginal, room
+from metabench.estimators.sensitivity import (
+    failed,
+    gamma,
+    near_best,
+    over_points,
+    phi,
+    termination_ratio,
+)
+from metabench.estimators.skill import IDENTIFIABLE, skill_table
+from metabench.records import IN_DISTRIBUTION, Knob, Record
+from metabench.statistics import Interval, t_interval
+
+Array = NDArray[np.float64]
+
+DIVERGED = 10.0
+"""Times the risk of the best prediction without support: who is beyond has diverged."""
+LEAST_POINTS = 16
+"""That a surrogate is fitted to."""
+DRAWS = 50
+"""Of the points, for the intervals of what a surrogate says."""
+
+
+def score_table(panel: Panel) -> pd.DataFrame:
+    """Columns label, point, seed, half, score: every setting of every learner.
+
+    The halves are the even and the odd episodes. The score is NaN where the training failed: its
+    cell has no rows, or a risk ``DIVERGED`` times that of the best prediction without support,
+    where the suite has that (role ``no-adaptation``). Nothing where skill is not identifiable.
+    """
+    columns = ["label", "point", "seed", "half", "score"]
+    if not panel.settings:
+        return pd.DataFrame(columns=columns)
+    cells = pd.DataFrame(
+        [
+            (panel.label_of(r), r.learner.point, r.key.seed, half, r.id)
+            for r in panel.settings
+            for half in (0, 1)
+        ],
+        columns=[*columns[:4], "record"],
+    )
+    rows = panel.setting_rows
+    rows = rows[(rows["condition"] == IN_DISTRIBUTION) & rows["risk"].notna()]
+    halves = (rows["episode"].astype(int) % 2).rename("half")
+    risk = rows["risk"].groupby([rows["record"], halves]).mean().reset_index()
+    table = cells.merge(risk, "left", on=["record", "half"])
+    table = table.merge(room(panel), "inner", on="seed").merge(marginal(panel), "left", on="seed")
+    table = table[table["gain"].notna()]
+    apart = table["marginal"].astype(float).fillna(np.inf)
+    lost = ~(table["risk"].astype(float) <= DIVERGED * apart)
+    base = table["oracle"] + table["gain"]
+    score = (base - table["risk"].astype(float).clip(upper=apart)) / table["gain"]
+    return table.assign(score=score.mask(lost))[columns]
+
+
+def score_array(table: pd.DataFrame) -> Array:
+    """A ``score_table`` of one label as scores [J, 2, P]: seeds by halves by points, in order.
+
+    Raises ValueError where a seed lacks a point.
+    """
+    wide = table.pivot(index=["seed", "half"], columns="point", values="score")
+    if wide.size != len(table) or len(wide) != 2 * table["seed"].nunique():
+        raise ValueError("every seed needs every point and both halves")
+    return wide.to_numpy(np.float64).reshape(-1, 2, wide.shape[1])
+
+
+def _of_each_seed(panel: Panel, statistic: str) -> pd.DataFrame:
+    """label, condition, seed, value of a statistic of one environment's scores."""
+    known = {"v95": near_best, "failed-settings": failed}[statistic]
+    rows = [
+        (label, IN_DISTRIBUTION, seed, float(known(score_array(own))[0]))
+        for (label, seed), own in score_table(panel).groupby(["label", "seed"])
+    ]
+    return pd.DataFrame(rows, columns=["label", "condition", "seed", "value"])
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The scores of one learner's settings at one source."""
+
+    source: str
+    default: float | None
+    """Skill of the learner as it comes; None if it has none."""
+    scores: tuple[float, ...]
+    """Of the settings whose trainings did not fail, the means over seeds, in rising order."""
+    mean: float
+    """Over all settings; one that failed counts as the least, as it does in the median."""
+    median: float
+    best: float
+    """Of the setting that is best on one half of the episodes, on the other; mean of both ways."""
+    near_best: float
+    failed: float
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """A value with its 95 % bootstrap interval over points."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """How much one learner hangs on its knobs, over the sources of a suite."""
+
+    label: str
+    settings: int
+    seeds: int
+    spreads: tuple[Spread, ...]
+    near_best: Interval
+    """V95, over sources and seeds."""
+    near_best_points: Bounded
+    failed: float
+    phi: Interval | None
+    """Over seeds; None with a single source."""
+    phi_points: Bounded | None
+    ratios: dict[int, Bounded]
+    """rho_k by k, where the learner has knobs of level k and of level k + 1, with one-sided 95 %
+    bounds over points."""
+    knobs: pd.DataFrame | None
+    """Columns knob, first, total, low, high: Sobol indices of the mean of Gamma over sources."""
+    explained: float | None
+    """How much of the score the surrogate behind ``knobs`` and ``ratios`` predicts."""
+    reason: str = ""
+    """Why there are no ``knobs``."""
+
+    @property
+    def terminates(self) -> bool | None:
+        """Whether every level matters less than the one below it, with 95 % confidence."""
+        return all(r.high < 1 for r in self.ratios.values()) if self.ratios else None
+
+
+def sensitivities(panels: Sequence[Panel]) -> list[Sensitivity]:
+    """Of every learner of the panels of one suite that has settings; the most robust first.
+
+    Sources and seeds that lack a setting are left out.
+    """
+    tables = {panel.source: score_table(panel) for panel in panels}
+    defaults = {panel.source: _defaults(panel) for panel in panels}
+    found: dict[str, list[Record]] = {}
+    for panel in panels:
+        for record in panel.settings:
+            found.setdefault(panel.label_of(record), []).append(record)
+    made = []
+    for label, records in found.items():
+        scores = _common({s: t[t["label"] == label] for s, t in tables.items()})
+        if scores:
+            made.append(_sensitivity(label, records, scores, defaults))
+    return sorted(made, key=lambda s: (-s.near_best.mean, s.label))
+
+
+def _defaults(panel: Panel) -> dict[str, float]:
+    """Label -> mean skill in distribution of the learner as it comes."""
+    skills = skill_table(panel)
+    known = (skills["condition"] == IN_DISTRIBUTION) & (skills["status"] == IDENTIFIABLE)
+    return {str(k): float(v) for k, v in skills[known].groupby("label")["skill"].mean().items()}
+
+
+def _common(tables: dict[str, pd.DataFrame]) -> dict[str, Array]:
+    """Source -> scores [J, 2, P] over the seeds and points that all sources have."""
+    tables = {source: table for source, table in tables.items() if len(table)}
+    if not tables:
+        return {}
+    cells = [set(zip(t["seed"], t["point"], strict=True)) for t in tables.values()]
+    whole = set.intersection(*cells)
+    points = set.union(*({p for _, p in c} for c in cells))
+    seeds = {s for s, _ in whole}
+    # A run that was cut short lacks settings: a seed counts from its last one on.
+    full = {s for s in seeds if all((s, p) in whole for p in points)}
+    return {
+        source: score_array(table[table["seed"].isin(full)])
+        for source, table in tables.items()
+        if full
+    }
+
+
+def _sensitivity(
+    label: str,
+    records: Sequence[Record],
+    by_source: dict[str, Array],
+    defaults: dict[str, dict[str, float]],
+) -> Sensitivity:
+    scores = np.stack(list(by_source.values()), axis=1)  # [J, E, 2, P]
+    each = np.array([near_best(seed) for seed in scores])
+    phis = [phi(seed) for seed in scores] if scores.shape[1] > 1 else []
+    knobs, ratios, explained, reason = _surrogate(records, scores)
+    return Sensitivity(
+        label=label,
+        settings=scores.shape[-1],
+        seeds=len(scores),
+        spreads=tuple(
+            _spread(source, own, defaults[source].get(label)) for source, own in by_source.items()
+        ),
+        near_best=t_interval(list(each.ravel())),
+        near_best_points=_bounded(float(each.mean()), _mean_near_best, scores),
+        failed=float(np.mean([failed(seed) for seed in scores])),
+        phi=t_interval(phis) if phis else None,
+        phi_points=_bounded(float(np.mean(phis)), _mean_phi, scores) if phis else None,
+        ratios=ratios,
+        knobs=knobs,
+        explained=explained,
+        reason=reason,
+    )
+
+
+def _mean_near_best(scores: Array) -> float:
+    return float(np.mean([near_best(seed) for seed in scores]))
+
+
+def _mean_phi(scores: Array) -> float:
+    return float(np.mean([phi(seed) for seed in scores]))
+
+
+def _bounded(value: float, statistic: object, scores: Array) -> Bounded:
+    return Bounded(value, *over_points(partial(statistic), scores, draws=499))  # type: ignore[arg-type]
+
+
+def _spread(source: str, scores: Array, default: float | None) -> Spread:
+    """Of scores [J, 2, P]."""
+    lost = np.isnan(scores).any(axis=(0, 1))
+    kept = scores[..., ~lost]
+    least = float(kept.min()) if kept.size else float("nan")
+    whole = np.where(np.isnan(scores), least, scores)
+    pairs = [(one[a], one[b]) for one in whole for a, b in ((0, 1), (1, 0))]
+    best = [scored[chosen.argmax()] for chosen, scored in pairs]
+    setting = whole.mean(axis=(0, 1))
+    return Spread(
+        source=source,
+        default=default,
+        scores=tuple(sorted(float(v) for v in kept.mean(axis=(0, 1)))),
+        mean=float(setting.mean()),
+        median=float(np.median(setting)),
+        best=float(np.mean(best)),
+        near_best=_mean_near_best(scores[:, None]),
+        failed=float(np.mean([failed(seed[None]) for seed in scores])),
+    )
+
+
+def _surrogate(
+    records: Sequence[Record], scores: Array
+) -> tuple[pd.DataFrame | None, dict[int, Bounded], float | None, str]:
+    """Sobol indices and termination ratios of scores [J, E, 2, P]; or why there are none."""
+    by_point = {r.learner.point or 0: r for r in records}
+    points = [by_point[i] for i in sorted(by_point)]
+    knobs = points[0].learner.knobs
+    if len(points) < LEAST_POINTS:
+        return None, {}, None, f"needs {LEAST_POINTS} settings"
+    if len(points) != scores.shape[-1]:
+        return None, {}, None, "some settings are missing"
+    design = np.array([[_unit(knob, r) for knob in knobs] for r in points])
+    target = np.mean([gamma(seed).mean(axis=(0, 1)) for seed in scores], axis=0)
+    try:
+        fitted = surrogate.fit(design, target)
+    except MetabenchError as error:
+        return None, {}, None, str(error)
+    table = surrogate.sobol_indices(fitted, [k.field for k in knobs], DRAWS)
+    return table, _ratios(fitted, knobs), fitted.explained, ""
+
+
+def _unit(knob: Knob, record: Record) -> float:
+    value = record.key.parameters[knob.field]
+    assert isinstance(value, int | float)
+    return knob.unit(float(value))
+
+
+def _ratios(fitted: surrogate.Surrogate, knobs: Sequence[Knob]) -> dict[int, Bounded]:
+    """k -> rho_k with its interval over points."""
+    levels: dict[int, list[int]] = {}
+    for column, knob in enumerate(knobs):
+        if knob.level is not None:
+            levels.setdefault(knob.level, []).append(column)
+    pairs = [k for k in sorted(levels) if k + 1 in levels]
+    if not pairs:
+        return {}
+
+    def ratios(one: surrogate.Surrogate) -> list[float]:
+        found = surrogate.effects(one, levels)
+        return [termination_ratio(found[k], found[k + 1]) for k in pairs]
+
+    values = ratios(fitted)
+    drawn = np.array([ratios(one) for one in fitted.resampled(DRAWS, 1)])
+    # A level that makes no difference in a draw has no ratio there: it may be without bound.
+    low, high = np.percentile(np.where(np.isnan(drawn), np.inf, drawn), [5, 95], axis=0)
+    return {k: Bounded(*v) for k, *v in zip(pairs, values, low, high, strict=True) if v[0] == v[0]}
+
+
+ESTIMATORS.register("v95")(
+    Estimator(
+        "Share of settings near the best (V95)",
+        "Of random settings of the knobs, those that score at least 0.95 of the best, on a scale "
+        "where the 5th and 95th percentile of the settings are 0 and 1. Higher is better.",
+        partial(_of_each_seed, statistic="v95"),
+        digits=2,
+    )
+)
+ESTIMATORS.register("failed-settings")(
+    Estimator(
+        "Share of settings that fail",
+        "Of random settings of the knobs, those whose training diverges, fails or takes too long. "
+        "Lower is better.",
+        partial(_of_each_seed, statistic="failed-settings"),
+        digits=2,
+    )
+)
