@@ -63,6 +63,7 @@ MECHANISMS = (
         ("prior-start",),
         ("init-encoder", "overshooter"),
         {"ei": ("init-encoder",), "nar": ("overshooter",)},
+        most=120,
     ),
     Group(
         "drift",
@@ -79,6 +80,15 @@ MECHANISMS = (
         ("noise-features",),
         ("fixed-label-map", "position-cheat", "constant-score"),
         {"lpc": ("fixed-label-map", "position-cheat", "constant-score")},
+        PIXELS,
+        most=60,
+    ),
+    Group(
+        "planted cue",
+        _suite("planted-cue"),
+        ("noise-features",),
+        ("cue-reader", "position-cheat"),
+        {"cue-gap": ("cue-reader",)},
         PIXELS,
         most=60,
     ),
@@ -104,7 +114,7 @@ NOTHING = Group(
     _suite("again"),
     (*HEALTHY[:1], *BROKEN),
     baselines=RIDGE,
-    most=100,
+    most=60,
     null=True,
 )
 """Fresh episodes in place of a shift, and fresh tasks in place of seen ones."""

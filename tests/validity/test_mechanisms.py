@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from metabench.reports.known_groups import listing
 from metabench.suite import load_suite
+from metabench.tasks.harmonics import Harmonics
 from metabench.validity import MECHANISMS, NOTHING, Group, Judgements, judge, matrix
 
 
@@ -53,3 +56,26 @@ def test_a_learner_that_a_probe_does_not_apply_to_has_no_row_unless_it_must_be_f
     (group,) = [g for g in MECHANISMS if g.name == "over-optimisation"]
     (row,) = matrix(Judgements(pd.DataFrame(table, columns=names), group)).itertuples()
     assert (row.label, row.flags, row.accepted) == ("crammer", 0, False)
+
+
+@pytest.mark.parametrize(
+    ("width", "tasks", "seeds", "alarms", "found"),
+    [
+        (0.7, 1, 5, (0.06, 0.12), (0.99, 1.0)),
+        (2.0, 2, 10, (0.0, 0.03), (0.95, 1.0)),
+        (2.0, 16, 10, (0.0, 0.01), (0.0, 0.05)),
+    ],
+)
+def test_starting_points_hold_a_task_in_so_many_and_few_seen_tasks_are_no_sample(
+    width: float, tasks: int, seeds: int, alarms: tuple[float, float], found: tuple[float, float]
+) -> None:
+    """EI where the start is the law's mean, and where it is the mean of the seen tasks."""
+    rng = np.random.default_rng(0)
+    scale = np.repeat(Harmonics(width=width).variances(), 2) ** 0.5
+    weights = rng.standard_normal((4000, seeds, tasks, len(scale))) * scale
+    seen = (weights**2).sum(axis=3).mean(axis=2) / 2
+    by_heart = seen - (weights.mean(axis=2) ** 2).sum(axis=2) / 2
+    for risk, (low, high) in ((seen, alarms), (by_heart, found)):
+        value = (1 - risk) / 0.96
+        half = stats.t.ppf(0.95, seeds - 1) * value.std(axis=1, ddof=1) / seeds**0.5
+        assert low <= np.mean(value.mean(axis=1) - half > 0.1) <= high
