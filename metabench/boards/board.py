@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 import numpy as np
@@ -102,6 +102,8 @@ class DesignBoard:
     rows: tuple[Sensitivity, ...]
     diverged: tuple[tuple[str, int, int], ...]
     """(learner, trainings that diverged, trainings in all)."""
+    flags: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Learner -> "probe (source)" of all that fired."""
 
     @property
     def title(self) -> str:
@@ -122,23 +124,30 @@ def build_board(results: Results) -> Board:
     """Compute the board; rows are ordered by mean out-of-distribution skill."""
     found = panels(results.records, results.episodes)
     places = Counter((p.suite, p.source, p.preset) for p in found)
-    boards = (_panel_board(p, places[p.suite, p.source, p.preset] > 1) for p in found)
-    return Board(tuple(boards), tuple(_design_boards(found)))
+    boards = [_panel_board(p, places[p.suite, p.source, p.preset] > 1) for p in found]
+    return Board(tuple(boards), tuple(_design_boards(boards)))
 
 
-def _design_boards(found: Iterable[Panel]) -> Iterator[DesignBoard]:
+def _design_boards(boards: Iterable[PanelBoard]) -> Iterator[DesignBoard]:
     """One for every suite, preset and fingerprint with settings."""
-    groups: dict[tuple[str, ...], list[Panel]] = {}
-    for panel in found:
+    groups: dict[tuple[str, ...], list[PanelBoard]] = {}
+    for board in boards:
+        panel = board.panel
         if panel.settings:
-            groups.setdefault((panel.suite, panel.preset, panel.fingerprint), []).append(panel)
-    for panels_of in groups.values():
+            groups.setdefault((panel.suite, panel.preset, panel.fingerprint), []).append(board)
+    for parts in groups.values():
         ends: dict[str, list[bool]] = {}
-        for panel in panels_of:
-            for record in panel.settings:
-                ends.setdefault(panel.label_of(record), []).append(record.status == "diverged")
+        flags: dict[str, tuple[str, ...]] = {}
+        for part in parts:
+            for record in part.panel.settings:
+                label = part.panel.label_of(record)
+                ends.setdefault(label, []).append(record.status == "diverged")
+            for row in part.rows:
+                fired = tuple(f"{flag} ({part.panel.source})" for flag in row.flags)
+                flags[row.label] = flags.get(row.label, ()) + fired
         lost = tuple((k, sum(v), len(v)) for k, v in sorted(ends.items()) if any(v))
-        yield DesignBoard(tuple(panels_of), tuple(sensitivities(panels_of)), lost)
+        found = [part.panel for part in parts]
+        yield DesignBoard(tuple(found), tuple(sensitivities(found)), lost, flags)
 
 
 def _panel_board(panel: Panel, ambiguous: bool) -> PanelBoard:

@@ -6,14 +6,25 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+from metabench.boards import designs
 from metabench.boards.board import Board, PanelBoard, Row
 from metabench.boards.text import field, markdown, plain
+from metabench.estimators import Panel
 from metabench.statistics import Interval, number
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 MISSING = "—"
+SETTING_COLUMNS = (
+    "settings",
+    "setting_mean",
+    "setting_median",
+    "setting_best",
+    "v95",
+    "failed_settings",
+    "phi",
+)
 ORDER_NOTE = (
     "Ordered by out-of-distribution skill; order is not rank: learners whose intervals overlap "
     "are not told apart."
@@ -107,6 +118,16 @@ def to_terminal(board: Board, console: Console) -> None:
         for note in notes(part):
             console.print(escape(plain(note)), style="dim", highlight=False)
         console.print()
+    for design in board.designs:
+        table = Table(title=escape(plain(design.title)), title_justify="left", title_style="bold")
+        for i, name in enumerate(designs.headers(design)):
+            table.add_column(name, justify="right" if i else "left", no_wrap=i == 0)
+        for sensitivity in design.rows:
+            table.add_row(*[escape(plain(c)) for c in designs.cells(sensitivity, design)])
+        console.print(table)
+        for note in designs.notes(design):
+            console.print(escape(plain(note)), style="dim", highlight=False)
+        console.print()
 
 
 def to_markdown(board: Board) -> str:
@@ -120,12 +141,26 @@ def to_markdown(board: Board) -> str:
             f"fingerprint {markdown(part.panel.fingerprint)}",
             "",
         ]
-        lines.append("| " + " | ".join(titles) + " |")
-        lines.append("|" + "|".join(" --- " for _ in titles) + "|")
-        lines += ["| " + " | ".join(markdown(c) for c in cells(r, part)) + " |" for r in part.rows]
-        lines += ["", *(f"- {markdown(note)}" for note in notes(part)), ""]
+        lines += _table(titles, [cells(r, part) for r in part.rows], notes(part))
+        parts.append("\n".join(lines))
+    for design in board.designs:
+        rows = [designs.cells(row, design) for row in design.rows]
+        lines = [f"## {markdown(design.title)}", ""]
+        lines += _table(designs.headers(design), rows, designs.notes(design))
         parts.append("\n".join(lines))
     return "\n".join(parts)
+
+
+def _table(titles: list[str], rows: list[list[str]], notes: list[str]) -> list[str]:
+    """A Markdown table and a list below it."""
+    return [
+        "| " + " | ".join(titles) + " |",
+        "|" + "|".join(" --- " for _ in titles) + "|",
+        *("| " + " | ".join(markdown(cell) for cell in row) + " |" for row in rows),
+        "",
+        *(f"- {markdown(note)}" for note in notes),
+        "",
+    ]
 
 
 def to_csv(board: Board) -> str:
@@ -146,6 +181,7 @@ def to_csv(board: Board) -> str:
             "flags",
             "undecided_probes",
             "status",
+            *SETTING_COLUMNS,
         ]
     )
     for part in board.panels:
@@ -161,8 +197,21 @@ def to_csv(board: Board) -> str:
                 + [r.seeds_ok, r.seeds, p.protocol.metric, *numbers]
                 + (["", ""] if r.worst is None else [field(r.worst[0]), r.worst[1]])
                 + [condition, level, r.tasks, " ".join(r.flags), r.undecided, r.status]
+                + _settings(board, p, r.label)
             )
     return out.getvalue()
+
+
+def _settings(board: Board, panel: Panel, label: str) -> list[object]:
+    """What a design says of a learner at one source, and Phi, which is over all of them."""
+    for design in board.designs:
+        for row in design.rows if any(panel is p for p in design.panels) else ():
+            for spread in row.spreads:
+                if (row.label, spread.source) == (label, panel.source):
+                    found = [spread.mean, spread.median, spread.best, spread.near_best]
+                    phi = "" if row.phi is None else row.phi.mean
+                    return [row.settings, *found, spread.failed, phi]
+    return [""] * len(SETTING_COLUMNS)
 
 
 def _text(interval: Interval | None, digits: int = 2) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from statistics import fmean
 
 import numpy as np
 import pandas as pd
@@ -145,6 +146,27 @@ class Sensitivity:
     """How much of the score the surrogate behind ``knobs`` and ``ratios`` predicts."""
     reason: str = ""
     """Why there are no ``knobs``."""
+
+    @property
+    def default(self) -> float | None:
+        """Mean over sources of the skill of the learner as it comes."""
+        known = [s.default for s in self.spreads]
+        return None if None in known else fmean(v for v in known if v is not None)
+
+    @property
+    def mean(self) -> float:
+        """Mean over sources and settings."""
+        return fmean(s.mean for s in self.spreads)
+
+    @property
+    def median(self) -> float:
+        """Mean over sources of the median setting."""
+        return fmean(s.median for s in self.spreads)
+
+    @property
+    def best(self) -> float:
+        """Mean over sources of the best setting there, scored where it was not chosen."""
+        return fmean(s.best for s in self.spreads)
 
     @property
     def terminates(self) -> bool | None:

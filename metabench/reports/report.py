@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from metabench.boards import Board, PanelBoard, Row, build_board
+from metabench.boards import Board, PanelBoard, Row, build_board, designs
 from metabench.records import Record
 from metabench.reports.drawing import Picture, skill_pictures, training_pictures
 from metabench.reports.figures import SKILL_RANGE
@@ -72,9 +72,13 @@ def build_report(results: Results) -> str:
     environment.filters["number"] = typeset
     environment.filters["across"] = across
     environment.filters["outside"] = outside
+    environment.filters["design_headers"] = designs.headers
+    environment.filters["design_cells"] = lambda board, row: designs.cells(row, board)
+    environment.filters["design_notes"] = designs.notes
     template = environment.get_template("report.html.j2")
     return template.render(
         sections=[_section(i, part, styles) for i, part in enumerate(board.panels, 1)],
+        designs=board.designs,
         looks=styles,
         classes={label: f"k{i}" for i, label in enumerate(sorted(styles))},
         summary=_summary(results, board),
