@@ -7,7 +7,7 @@ import sys
 import typer
 
 import metabench
-from metabench.cli import board, check, listing, report, run, validate
+from metabench.cli import board, check, compare, listing, power, report, run, validate
 from metabench.errors import MetabenchError, one_line
 
 app = typer.Typer(
@@ -39,6 +39,8 @@ app.command("check")(check.check)
 app.command("list")(listing.list_)
 app.command("board")(board.board)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
+app.command("power")(power.power)
 app.command("validate")(validate.validate)
 
 

@@ -51,6 +51,8 @@ class Comparison:
         if d.low is None or d.high is None:
             return f"{a} and {b} cannot be separated with one seed"
         seeds = f"{d.seeds} seeds"
+        if self.spread == 0 == d.mean:
+            return f"{a} and {b} are equal on each of {seeds}"
         span = f"{d.mean:+.{digits}f} [{d.low:+.{digits}f}, {d.high:+.{digits}f}]"
         if verdict != "cannot separate":
             return f"{a} is {verdict} of {b} by {span} ({seeds}, {self.test}, p = {self.p:.3g})"

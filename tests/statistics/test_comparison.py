@@ -44,6 +44,7 @@ def test_equal_learners_differ_by_exactly_nothing() -> None:
     for seeds in (3, 9):
         result = paired([0.5] * seeds, [0.5] * seeds)
         assert (result.p, result.difference.mean, result.verdict()) == (1.0, 0.0, "cannot separate")
+        assert result.words("a", "b") == f"a and b are equal on each of {seeds} seeds"
 
 
 def test_one_seed_is_never_a_verdict() -> None:
