@@ -29,6 +29,8 @@ Array = NDArray[np.float64]
 Trial = Callable[[np.random.Generator], bool]
 
 RESULTS = Path(__file__).parent / "results.json"
+PAGE = Path(__file__).parents[2] / "docs" / "statistics.md"
+START, END = "<!-- simulated: benchmarks/simulate/statistics.py -->", "<!-- end -->"
 SEED_SD, EPISODE_SD, DIFFICULTY_SD, EPISODES = 1.0, 8.0, 6.0, 600
 CONFIDENCE = 0.95
 
@@ -345,6 +347,32 @@ def run(study: Study, replicates: int) -> Row:
     )
 
 
+def page(rows: list[Row]) -> str:
+    """docs/statistics.md, which is its own words around the table of these rows."""
+    text = PAGE.read_text()
+    before, after = text.split(START)[0], text.split(END)[1]
+    lines = [
+        "| procedure | world | seeds | quantity | wanted | found | 95 % | replicates |",
+        "| --- | --- | ---: | --- | --- | ---: | --- | ---: |",
+    ]
+    for row in rows:
+        name = row.procedure if row.offered else f"*{row.procedure}*"
+        found = f"{row.rate:.3f}" if row.kept or not row.offered else f"**{row.rate:.3f}**"
+        lines.append(
+            f"| {name} | {row.world} | {row.seeds or '—'} | {row.quantity} | {_wanted(row)} "
+            f"| {found} | {row.lower:.3f} to {row.upper:.3f} | {row.replicates:,} |"
+        )
+    return f"{before}{START}\n\n" + "\n".join(lines) + f"\n\n{END}{after}"
+
+
+def _wanted(row: Row) -> str:
+    if row.low == 0:
+        return f"at most {row.high}"
+    if row.high == 1:
+        return f"at least {row.low}"
+    return f"{row.low:.2f} to {row.high:.2f}"
+
+
 def main() -> None:
     """Run all studies and keep what came out."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -360,8 +388,8 @@ def main() -> None:
             f"[{row.lower:.3f}, {row.upper:.3f}]{mark}",
             flush=True,
         )
-    result = {"replicates": replicates, "rows": [asdict(row) for row in rows]}
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    RESULTS.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    PAGE.write_text(page(rows))
     print(f"{len(rows)} studies in {time.perf_counter() - start:.0f} s")
 
 

@@ -6,6 +6,7 @@ The numbers of replicates here are small; docs/statistics.md has the large ones.
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -37,3 +38,10 @@ def test_it_keeps_its_word(study: simulate.Study) -> None:  # type: ignore[name-
 )
 def test_what_is_not_offered_would_break_it(study: simulate.Study) -> None:  # type: ignore[name-defined]
     assert not simulate.run(study, 4_000).kept
+
+
+def test_the_page_shows_what_was_simulated_and_all_that_is_offered_held() -> None:
+    rows = [simulate.Row(**row) for row in json.loads(simulate.RESULTS.read_text())]
+    assert simulate.PAGE.read_text() == simulate.page(rows)
+    assert [r.procedure for r in rows if r.offered and not r.kept] == []
+    assert len(rows) == len(STUDIES)
