@@ -13,9 +13,10 @@ MATTERS = 3
 """Knobs that are named."""
 SCORE_NOTE = (
     "Scores are skill in distribution over random settings of the learner's knobs, mean over "
-    "sources; one that failed counts as the worst. Best: chosen on one half of the episodes, "
-    "scored on the other. V95: share of settings at 0.95 of the best or above. Phi: what tuning "
-    "to each source wins over one setting for all."
+    "sources. Failed: the training diverged, did not finish, or has ten times the risk of the "
+    "best prediction without support; it counts as the worst. Best: chosen on one half of the "
+    "episodes, scored on the other. V95: share of settings at 0.95 of the best or above. Phi: "
+    "what tuning to each source wins over one setting for all."
 )
 RANGE_NOTE = "In brackets: 95 % bootstrap interval over settings; ± is over sources and seeds."
 

@@ -15,6 +15,8 @@ from metabench.errors import MetabenchError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from metabench.records import Knob
+
 
 class What(StrEnum):
     """What can be listed."""
@@ -111,9 +113,21 @@ def _learner(name: str) -> tuple[str, list[str], list[list[str]]]:
     for key, field in parameter_model(learner).model_fields.items():
         default = "required" if field.is_required() else str(field.default)
         allowed = ", ".join([*_bounds(field.metadata), *_inner_bounds(field.annotation)])
-        rows.append([key, _type(field.annotation), default, allowed, field.description or ""])
-    columns = ["hyper-parameter", "type", "default", "allowed", "what it is"]
+        prior = "; ".join(_prior(knob) for knob in card.knobs if knob.field == key)
+        what = field.description or ""
+        rows.append([key, _type(field.annotation), default, allowed, what, prior])
+    columns = ["hyper-parameter", "type", "default", "allowed", "what it is", "prior as a knob"]
+    if not card.knobs:
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     return "\n".join(lines), columns, rows
+
+
+def _prior(knob: Knob) -> str:
+    """``0.001 to 0.1, log, level 0 (regression)``."""
+    scale = ", log" if knob.log else ""
+    level = "" if knob.level is None else f", level {knob.level}"
+    kinds = f" ({knob.kinds[0]})" if len(knob.kinds) == 1 else ""
+    return f"{knob.low:g} to {knob.high:g}{scale}{level}{kinds}"
 
 
 def _bounds(metadata: Iterable[object]) -> list[str]:

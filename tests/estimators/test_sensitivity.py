@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
-from metabench.estimators import panels
 from metabench.estimators.sensitivity import (
     failed,
     gamma,
     near_best,
     over_points,
     phi,
-    score_array,
-    score_table,
-    sobol_indices,
     termination_ratio,
 )
-from tests.factories import BASE, Learner, constant, make_results
 
 Array = NDArray[np.float64]
 
@@ -46,6 +37,13 @@ def test_a_failed_training_has_the_least_score() -> None:
     scores = twice([[0.0, 1.0, np.nan, 3.0]])
     assert gamma(scores)[0, 0, 2] == gamma(scores)[0, 0, 0]
     assert failed(scores).tolist() == [0.25]
+
+
+def test_a_failed_training_is_never_near_the_best() -> None:
+    """The rest all score the same, so that the least score is the best one too."""
+    assert near_best(twice([[0.7, np.nan, 0.7, np.nan]])).tolist() == [0.5]
+    assert near_best(twice([[np.nan] * 4])).tolist() == [0.0]
+    assert phi(twice([[np.nan] * 4, [0.0, 1.0, 2.0, 3.0]])) == pytest.approx(0)
 
 
 def test_phi_is_what_tuning_to_each_environment_wins() -> None:
@@ -132,55 +130,3 @@ def test_the_bootstrap_over_points_covers_v95() -> None:
         low, high = over_points(lambda s: float(near_best(s).mean()), scores, draws=199, seed=run)
         covered += low <= 0.25 <= high
     assert covered / runs > 0.85
-
-
-def test_sobol_indices_are_the_variance_shares_of_an_additive_surface() -> None:
-    """y = 2 a + b + noise, c idle: shares 4/5, 1/5, 0, and no interaction."""
-    pytest.importorskip("sklearn")
-    rng = np.random.default_rng(0)
-    design = qmc.Sobol(3, seed=0).random(64)
-    scores = 2 * design[:, 0] + design[:, 1] + 0.05 * rng.normal(size=64)
-    table = sobol_indices(design, scores, ["a", "b", "c"], draws=15).set_index("knob")
-    assert table["total"].tolist() == pytest.approx([0.8, 0.2, 0.0], abs=0.04)
-    assert table["first"].tolist() == pytest.approx([0.8, 0.2, 0.0], abs=0.04)
-    assert (table["low"] <= table["total"] + 0.02).all()
-    assert (table["explained"] > 0.9).all()
-
-
-def test_a_total_index_counts_interactions() -> None:
-    """y = (a - 1/2)(b - 1/2): first order 0, total 1 for both."""
-    pytest.importorskip("sklearn")
-    design = qmc.Sobol(2, seed=0).random(64)
-    scores = (design[:, 0] - 0.5) * (design[:, 1] - 0.5)
-    table = sobol_indices(design, scores, ["a", "b"], draws=2)
-    assert table["first"].tolist() == pytest.approx([0, 0], abs=0.05)
-    assert table["total"].tolist() == pytest.approx([1, 1], abs=0.05)
-
-
-def test_variants_of_one_learner_become_scores_by_environment_and_point() -> None:
-    variants = [
-        Learner("maml", constant(skill), "gradient", parameters={"lr": lr})
-        for lr, skill in ((0.1, 0.2), (0.2, 0.8))
-    ]
-    broken = Learner("maml", parameters={"lr": 9.0}, status="diverged", failed_seeds=[1])
-    environments = []
-    for source in ("one", "two"):
-        results = make_results([BASE, *variants, broken], seeds=2, source=source, seed_sd=0.0)
-        environments += panels(results.records, results.episodes)
-    table = score_table(environments, "maml")
-    assert set(table["environment"]) == {"toy/one", "toy/two"}
-    assert len(table) == 2 * 3 * 2 * 2
-    scores = score_array(table)
-    assert scores.shape == (2, 2, 3)
-    assert scores[:, :, :2].mean(axis=1) == pytest.approx(np.array([[-0.8, -0.2]] * 2))
-    assert np.isnan(scores[:, :, 2]).all()
-    part = table[(table["environment"] != "toy/two") | (table["point"] != table["point"].iloc[0])]
-    with pytest.raises(ValueError, match="every environment needs every point"):
-        score_array(part)
-
-
-def test_without_records_there_is_nothing_to_score() -> None:
-    results = make_results([BASE], seeds=1)
-    (panel,) = panels(results.records, results.episodes)
-    assert score_table([replace(panel, rows=panel.rows.iloc[:0])], "maml").empty
-    assert isinstance(score_table([panel], "maml"), pd.DataFrame)
