@@ -9,6 +9,7 @@ from metabench.estimators import Sensitivity
 from metabench.statistics import Interval, number
 
 MISSING = "—"
+SMOKE_NOTE = "The smoke preset proves that everything runs; its budgets are too small to conclude."
 MATTERS = 3
 """Knobs that are named."""
 SCORE_NOTE = (
@@ -87,7 +88,14 @@ def notes(board: DesignBoard) -> list[str]:
     lines = [SCORE_NOTE, RANGE_NOTE]
     for label, lost, whole in board.diverged:
         lines.append(f"{label}: {lost} of {whole} trainings diverged; they count as failed.")
+    if board.panels[0].preset == "smoke":
+        lines.append(SMOKE_NOTE)
     for row in board.rows:
+        if not row.learns:
+            lines.append(
+                f"{row.label}: no setting is better than guessing without support, so that being "
+                "near the best says nothing."
+            )
         if row.terminates is not None:
             word = "supported" if row.terminates else "not supported"
             lines.append(f"{row.label}: that higher levels matter less is {word}.")

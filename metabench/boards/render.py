@@ -26,11 +26,10 @@ SETTING_COLUMNS = (
     "phi",
 )
 ORDER_NOTE = (
-    "Ordered by out-of-distribution skill; order is not rank: learners whose intervals overlap "
-    "are not told apart."
+    "Ordered by out-of-distribution skill. A rank is a set: with 95 % confidence all sets hold at "
+    "once, among the learners of this table (paired tests over seeds, adjusted by Holm)."
 )
 ONE_SEED_NOTE = "1 seed: no interval, so no difference here is known to be more than chance."
-SMOKE_NOTE = "The smoke preset proves that everything runs; its budgets are too small to conclude."
 
 
 def headers(board: PanelBoard) -> list[str]:
@@ -43,6 +42,7 @@ def headers(board: PanelBoard) -> list[str]:
         metric,
         "skill",
         "OOD skill",
+        "rank",
         "worst condition",
         "AUS",
         "first s*",
@@ -63,6 +63,7 @@ def cells(row: Row, board: PanelBoard) -> list[str]:
         _text(row.metric, 3),
         _text(row.skill),
         _text(row.ood_skill),
+        MISSING if row.place is None else row.place.text,
         worst,
         _text(row.aus),
         MISSING if first is None else _break_even(row),
@@ -83,7 +84,7 @@ def notes(board: PanelBoard) -> list[str]:
     """What a reader must know beside the table."""
     panel, lines = board.panel, [ORDER_NOTE]
     if panel.preset == "smoke":
-        lines.append(SMOKE_NOTE)
+        lines.append(designs.SMOKE_NOTE)
     if any(r.seeds_ok == 1 for r in board.rows):
         lines.append(ONE_SEED_NOTE)
     for row in board.rows:
@@ -108,7 +109,7 @@ def to_terminal(board: Board, console: Console) -> None:
         table = Table(title=escape(plain(part.title)), title_justify="left", title_style="bold")
         for i, name in enumerate(headers(part)):
             # The learner's name must survive on a narrow terminal; numbers may wrap.
-            table.add_column(name, justify="left" if i in (0, 1, 6, 8) else "right", no_wrap=i == 0)
+            table.add_column(name, justify="left" if i in (0, 1, 7, 9) else "right", no_wrap=i == 0)
         for before, row in zip((None, *part.rows), part.rows, strict=False):
             if before is not None and row.transductive != before.transductive:
                 table.add_section()
@@ -173,6 +174,9 @@ def to_csv(board: Board) -> str:
         + ["provenance", "seeds_ok", "seeds", "metric_name"]
         + [f"{name}{end}" for name in measured for end in ("", "_low", "_high")]
         + [
+            "rank_low",
+            "rank_high",
+            "tier",
             "worst_condition",
             "worst_skill",
             "break_even_condition",
@@ -195,6 +199,7 @@ def to_csv(board: Board) -> str:
                 [field(p.suite), field(p.source), field(p.preset), field(p.fingerprint)]
                 + [field(r.label), field(r.family), r.transductive, r.provenance]
                 + [r.seeds_ok, r.seeds, p.protocol.metric, *numbers]
+                + ([""] * 3 if r.place is None else [r.place.low, r.place.high, r.place.tier])
                 + (["", ""] if r.worst is None else [field(r.worst[0]), r.worst[1]])
                 + [condition, level, r.tasks, " ".join(r.flags), r.undecided, r.status]
                 + _settings(board, p, r.label)

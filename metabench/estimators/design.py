@@ -21,6 +21,7 @@ from metabench.estimators.base import ESTIMATORS, Estimator
 from metabench.estimators.panel import Panel
 from metabench.estimators.roles import marginal, room
 from metabench.estimators.sensitivity import (
+    NEAR_BEST,
     failed,
     gamma,
     near_best,
@@ -43,13 +44,15 @@ DRAWS = 50
 
 
 def score_table(panel: Panel) -> pd.DataFrame:
-    """Columns label, point, seed, half, score: every setting of every learner.
+    """Columns label, point, seed, half, score, guess: every setting of every learner.
+
+    ``guess`` is the score of the best prediction without support; NaN where that is not known.
 
     The halves are the even and the odd episodes. The score is NaN where the training failed: its
     cell has no rows, or a risk ``DIVERGED`` times that of the best prediction without support,
     where the suite has that (role ``no-adaptation``). Nothing where skill is not identifiable.
     """
-    columns = ["label", "point", "seed", "half", "score"]
+    columns = ["label", "point", "seed", "half", "score", "guess"]
     if not panel.settings:
         return pd.DataFrame(columns=columns)
     cells = pd.DataFrame(
@@ -70,8 +73,10 @@ def score_table(panel: Panel) -> pd.DataFrame:
     apart = table["marginal"].astype(float).fillna(np.inf)
     lost = ~(table["risk"].astype(float) <= DIVERGED * apart)
     base = table["oracle"] + table["gain"]
-    score = (base - table["risk"].astype(float).clip(upper=apart)) / table["gain"]
-    return table.assign(score=score.mask(lost))[columns]
+    guess = (base - apart) / table["gain"]
+    score = ((base - table["risk"].astype(float)) / table["gain"]).clip(lower=guess)
+    known = np.isfinite(guess)
+    return table.assign(score=score.mask(lost), guess=guess.where(known))[columns]
 
 
 def score_array(table: pd.DataFrame) -> Array:
@@ -111,6 +116,8 @@ class Spread:
     """Of the setting that is best on one half of the episodes, on the other; mean of both ways."""
     near_best: float
     failed: float
+    guess: float
+    """Of the best prediction without support; NaN where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +176,16 @@ class Sensitivity:
         return fmean(s.best for s in self.spreads)
 
     @property
+    def learned(self) -> float:
+        """Share of the way from guessing to the oracle that the best setting goes."""
+        return fmean((s.best - s.guess) / (1 - s.guess) for s in self.spreads)
+
+    @property
+    def learns(self) -> bool:
+        """Whether some setting is better than guessing; if not, being near the best is nothing."""
+        return not self.learned < 1 - NEAR_BEST
+
+    @property
     def terminates(self) -> bool | None:
         """Whether every level matters less than the one below it, with 95 % confidence."""
         return all(r.high < 1 for r in self.ratios.values()) if self.ratios else None
@@ -187,9 +204,11 @@ def sensitivities(panels: Sequence[Panel]) -> list[Sensitivity]:
             found.setdefault(panel.label_of(record), []).append(record)
     made = []
     for label, records in found.items():
-        scores = _common({s: t[t["label"] == label] for s, t in tables.items()})
+        own = {s: t[t["label"] == label] for s, t in tables.items()}
+        scores = _common(own)
+        references = {s: (defaults[s].get(label), float(own[s]["guess"].mean())) for s in scores}
         if scores:
-            made.append(_sensitivity(label, records, scores, defaults))
+            made.append(_sensitivity(label, records, scores, references))
     return sorted(made, key=lambda s: (-s.near_best.mean, s.label))
 
 
@@ -222,8 +241,9 @@ def _sensitivity(
     label: str,
     records: Sequence[Record],
     by_source: dict[str, Array],
-    defaults: dict[str, dict[str, float]],
+    references: dict[str, tuple[float | None, float]],
 ) -> Sensitivity:
+    """``references`` are the scores of the defaults and of guessing, by source."""
     scores = np.stack(list(by_source.values()), axis=1)  # [J, E, 2, P]
     each = np.array([near_best(seed) for seed in scores])
     phis = [phi(seed) for seed in scores] if scores.shape[1] > 1 else []
@@ -233,7 +253,7 @@ def _sensitivity(
         settings=scores.shape[-1],
         seeds=len(scores),
         spreads=tuple(
-            _spread(source, own, defaults[source].get(label)) for source, own in by_source.items()
+            _spread(source, own, *references[source]) for source, own in by_source.items()
         ),
         near_best=t_interval(list(each.ravel())),
         near_best_points=_bounded(float(each.mean()), _mean_near_best, scores),
@@ -259,7 +279,7 @@ def _bounded(value: float, statistic: object, scores: Array) -> Bounded:
     return Bounded(value, *over_points(partial(statistic), scores, draws=499))  # type: ignore[arg-type]
 
 
-def _spread(source: str, scores: Array, default: float | None) -> Spread:
+def _spread(source: str, scores: Array, default: float | None, guess: float) -> Spread:
     """Of scores [J, 2, P]."""
     lost = np.isnan(scores).any(axis=(0, 1))
     kept = scores[..., ~lost]
@@ -277,6 +297,7 @@ def _spread(source: str, scores: Array, default: float | None) -> Spread:
         best=float(np.mean(best)),
         near_best=_mean_near_best(scores[:, None]),
         failed=float(np.mean([failed(seed[None]) for seed in scores])),
+        guess=guess,
     )
 
 
