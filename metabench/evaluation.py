@@ -70,6 +70,7 @@ def table_for(
     if (
         point.intervention is not None
         or point.inner is not None
+        or point.attack is not None
         or not point.distribution.from_catalogue
     ):
         return None

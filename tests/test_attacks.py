@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 
 from metabench.attacks import Attack, Method, losses_of
+from metabench.embeddings import Tables
 from metabench.episodes import Episodes, Prediction, Query, Support
+from metabench.evaluation import table_for
 from metabench.learners import LEARNERS
 from metabench.learners.contract import LearnerCard, MetaLearner
 from metabench.predictors import LearnerPredictor
@@ -18,6 +21,7 @@ from metabench.rng import Address
 from metabench.suite import Point
 from metabench.tasks import Shape, sample
 from metabench.tasks.clusters import Clusters
+from metabench.tasks.glyphs import Glyphs
 from metabench.tasks.harmonics import Harmonics
 from metabench.tasks.sinusoid import Sinusoid
 from tests.conftest import stream_of
@@ -169,3 +173,15 @@ def test_a_learner_without_gradients_is_not_asked_for_them() -> None:
     point = Point("x", 1, Harmonics(), SHAPE, attack="gradient-attack", value=0.1)
     assert LearnerPredictor(LEARNERS.get("ridge")(), CPU).at(point) is None
     assert LearnerPredictor(Line(), CPU).at(point) is not None
+
+
+def test_an_attack_changes_pixels_where_plain_episodes_come_from_a_table_of_embeddings() -> None:
+    task, shape = Glyphs(split="new-characters"), Shape(way=3, shot=1, query=1)
+    learner: Any = LEARNERS.get("protonet")(filters=4)
+    learner.setup(stream_of(task, shape).info, 0, CPU)
+    predictor = LearnerPredictor(learner, CPU)
+    plain = Point("in-distribution", 0, task, shape)
+    attack = replace(plain, condition="attack", level=1, attack="random-attack", value=0.3)
+    tables = Tables(learner, CPU, ADDRESS)
+    assert table_for(predictor, tables, plain, ADDRESS, 4) is not None
+    assert table_for(predictor, tables, attack, ADDRESS, 4) is None

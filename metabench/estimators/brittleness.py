@@ -15,12 +15,15 @@ import pandas as pd
 from metabench.estimators.base import ESTIMATORS, Estimator
 from metabench.estimators.panel import Panel
 from metabench.estimators.roles import CELL, named, risk_at, room
+from metabench.estimators.skill import skill_table
 from metabench.estimators.tail import cvar
 from metabench.records import IN_DISTRIBUTION, ORACLE
 
 ROLE = "brittleness"
 LEAST_RISE = 1e-3
 """Rise of the oracle's risk, as a share of R_base - R_oracle, below which it feels nothing."""
+LEAST_LOSS = 0.02
+"""The same of the per-task baseline's risk, where it stands for the oracle."""
 KEYS = ["condition", "level", "seed"]
 
 
@@ -41,20 +44,31 @@ def risks(panel: Panel) -> pd.DataFrame:
 def brittleness(panel: Panel) -> pd.DataFrame:
     """BR = (R_f(S + d) - R_f(S)) / (R_o(S + d) - R_o(S)), the oracle unaware of d.
 
-    NaN where the oracle feels nothing: it has no inner loop, and the order of a support is all the
-    same to it. What a learner loses there ``loss`` says. To feel something its risk has to rise in
-    every seed, and on average by the share ``LEAST_RISE`` of what meta-learning can gain.
+    Where the oracle is declared, o is the per-task baseline that is best in distribution: what
+    has to be lost is what is lost without meta-learning. NaN where o feels nothing: it has no inner
+    loop, and the order of a support is all the same to it. What a learner loses there ``loss``
+    says. To feel something its risk has to rise in every seed, and on average by the share
+    ``LEAST_RISE`` of what meta-learning can gain; a baseline's by ``LEAST_LOSS``.
     """
     table = risk_at(panel, ROLE).merge(room(panel)[["seed", "gain"]], "left", on="seed")
-    oracle = table[table["label"] == ORACLE]
+    bayes = panel.protocol.oracle == "bayes"
+    least = LEAST_RISE if bayes else LEAST_LOSS
+    oracle = table[table["label"] == (ORACLE if bayes else _baseline(panel))]
     oracle = oracle.assign(rise=oracle["risk"] - oracle["inside"])[[*KEYS, "rise", "gain"]]
     felt = oracle.groupby(["condition", "level"]).agg(
         least=("rise", "min"), rise=("rise", "mean"), gain=("gain", "mean")
     )
-    felt = felt[(felt["least"] > 0) & (felt["rise"] >= LEAST_RISE * felt["gain"])]
+    felt = felt[(felt["least"] > 0) & (felt["rise"] >= least * felt["gain"])]
     oracle = oracle.merge(felt.reset_index()[["condition", "level"]], on=["condition", "level"])
     table = table.merge(oracle[[*KEYS, "rise"]], "left", on=KEYS)
     return table.assign(value=(table["risk"] - table["inside"]) / table["rise"])[[*CELL, "value"]]
+
+
+def _baseline(panel: Panel) -> str:
+    """The per-task baseline that is best in distribution; empty without one."""
+    table = skill_table(panel)
+    names = table.loc[table["condition"] == IN_DISTRIBUTION, "base"].dropna()
+    return "" if names.empty else str(names.iloc[0])
 
 
 def loss(panel: Panel) -> pd.DataFrame:
@@ -94,8 +108,8 @@ def _worst(panel: Panel, quantity: Callable[[Panel], pd.DataFrame]) -> pd.DataFr
 ESTIMATORS.register("brittleness")(
     Estimator(
         "Brittleness (BR)",
-        "Rise of the risk under a perturbation, in units of the oracle's rise: 1 loses what has to "
-        "be lost. Lower is better.",
+        "Rise of the risk under a perturbation, in units of the oracle's rise, or of the per-task "
+        "baseline's where there is no oracle: 1 loses what has to be lost. Lower is better.",
         brittleness,
         digits=1,
     )

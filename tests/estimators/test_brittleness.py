@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,6 +67,54 @@ def test_what_the_oracle_does_not_feel_is_a_loss_and_no_brittleness(rises: list[
     lost = loss(panel(*parts))
     assert value_of(lost, "maml", condition="order", seed=0) == pytest.approx(0.2 / 0.8)
     assert value_of(lost, "maml", condition="rate", seed=1, level=2) == pytest.approx(0.4 / 0.8)
+
+
+def images(*parts: pd.DataFrame) -> Panel:
+    """Accuracies, of a source without a Bayes predictor."""
+    return panel(*parts, oracle="declared", ceiling=1.0, metric="accuracy", kind="classification")
+
+
+CLEAN = [
+    rows("ridge", IN_DISTRIBUTION, [[0.3], [0.3]], seed=[0, 1]),
+    rows("maml", IN_DISTRIBUTION, [[0.1], [0.1]], seed=[0, 1]),
+    rows("maml", "outlier", [[0.7], [0.4]], seed=[0, 1]),
+]
+
+
+def test_without_an_oracle_the_unit_is_what_the_baseline_loses() -> None:
+    felt = rows("ridge", "outlier", [[0.6], [0.5]], seed=[0, 1])
+    table = brittleness(images(*CLEAN, felt))
+    assert value_of(table, "maml", seed=0) == pytest.approx(0.6 / 0.3)
+    assert value_of(table, "maml", seed=1) == pytest.approx(0.3 / 0.2)
+
+
+@pytest.mark.parametrize("risks", [[0.304, 0.306], [0.3, 0.5]])
+def test_what_the_baseline_hardly_feels_is_no_unit(risks: list[float]) -> None:
+    felt = rows("ridge", "outlier", [[r] for r in risks], seed=[0, 1])
+    table = brittleness(images(*CLEAN, felt))
+    assert table.loc[table["label"] == "maml", "value"].isna().all()
+
+
+@pytest.mark.parametrize(("cost", "expected"), [(2.0, (0.0, 0.05)), (30.0, (0.9, 1.0))])
+def test_only_who_loses_far_more_than_the_baseline_is_flagged(
+    cost: float, expected: tuple[float, float]
+) -> None:
+    """Accuracies .8 and .9, 300 episodes of 15 queries, five seeds; the fault costs .02."""
+    rng = np.random.default_rng(1)
+    runs, flags = 40, 0
+    probe = Probe(estimator="brittleness", threshold=10, flag="above")
+    for _ in range(runs):
+        parts = []
+        for label, wrong, more in (("ridge", 0.2, 0.02), ("maml", 0.1, 0.02 * cost)):
+            before = rng.binomial(15, wrong, size=(5, 300))
+            after = before + rng.binomial(15 - before, more / (1 - wrong))
+            for condition, count in ((IN_DISTRIBUTION, before), ("outlier", after)):
+                parts.append(rows(label, condition, count / 15, seed=[*range(5)]))
+        board = images(*parts)
+        protocol = board.protocol.model_copy(update={"probes": [probe]})
+        table = probe_table(replace(board, protocol=protocol)).set_index("label")
+        flags += bool(table.loc["maml", "flagged"])
+    assert expected[0] <= flags / runs <= expected[1], flags
 
 
 def test_a_learner_without_an_inner_loop_has_no_rows_there() -> None:
