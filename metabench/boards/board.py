@@ -10,6 +10,7 @@ from statistics import fmean
 import numpy as np
 import pandas as pd
 
+from metabench.boards.ranking import places
 from metabench.estimators import (
     IDENTIFIABLE,
     BreakEven,
@@ -26,7 +27,7 @@ from metabench.estimators import (
     tail_risk,
 )
 from metabench.records import IN_DISTRIBUTION, ORACLE, Record
-from metabench.statistics import Interval, t_interval
+from metabench.statistics import Interval, Place, t_interval
 from metabench.store import Results
 
 
@@ -65,6 +66,9 @@ class Row:
     """The estimators whose threshold the learner is beyond, with 95 % confidence."""
     undecided: int = 0
     """Probes that apply to the learner and cannot be decided, as with one seed."""
+    place: Place | None = None
+    """By out-of-distribution skill, in its track; None for who is no entrant or has a failed
+    cell."""
 
     @property
     def status(self) -> str:
@@ -123,8 +127,8 @@ class Board:
 def build_board(results: Results) -> Board:
     """Compute the board; rows are ordered by mean out-of-distribution skill."""
     found = panels(results.records, results.episodes)
-    places = Counter((p.suite, p.source, p.preset) for p in found)
-    boards = [_panel_board(p, places[p.suite, p.source, p.preset] > 1) for p in found]
+    alike = Counter((p.suite, p.source, p.preset) for p in found)
+    boards = [_panel_board(p, alike[p.suite, p.source, p.preset] > 1) for p in found]
     return Board(tuple(boards), tuple(_design_boards(boards)))
 
 
@@ -160,8 +164,11 @@ def _panel_board(panel: Panel, ambiguous: bool) -> PanelBoard:
     by_label: dict[str, list[Record]] = {}
     for record in panel.records:
         by_label.setdefault(panel.label_of(record), []).append(record)
+    ranked = places(panel, skills, by_label)
     rows = [
-        _flagged(_row(panel, skills, tails, label, records), probes)
+        replace(
+            _flagged(_row(panel, skills, tails, label, records), probes), place=ranked.get(label)
+        )
         for label, records in by_label.items()
     ]
     rows.sort(key=lambda r: (r.transductive, -_mean(r.ood_skill), -_mean(r.skill), r.label))

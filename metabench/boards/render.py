@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from metabench.boards import designs
 from metabench.boards.board import Board, PanelBoard, Row
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MISSING = "—"
+LEFT = ("learner", "family", "worst condition", "first s*")
+"""Columns of words."""
+DISPENSABLE = ("worst condition", "first s*", "AUS", "seeds", "family", "CVaR10 risk", "tasks")
+"""Columns that a narrow terminal does without, the most useful first."""
 SETTING_COLUMNS = (
     "settings",
     "setting_mean",
@@ -100,22 +104,41 @@ def notes(board: PanelBoard) -> list[str]:
     return lines
 
 
+def _fitting(table: list[list[str]], width: int) -> list[int]:
+    """The columns of a table, titles first, that a terminal of that width can show.
+
+    The last of ``DISPENSABLE`` goes first; what remains may still be too wide.
+    """
+    kept = list(range(len(table[0])))
+    wide = [max(len(row[i]) for row in table) + 3 for i in kept]
+    for title in reversed(DISPENSABLE):
+        if sum(wide[i] for i in kept) + 1 > width:
+            kept.remove(table[0].index(title))
+    return kept
+
+
 def to_terminal(board: Board, console: Console) -> None:
     """Print every panel."""
     from rich.markup import escape
     from rich.table import Table
 
     for part in board.panels:
+        titles, rows = headers(part), [[plain(c) for c in cells(r, part)] for r in part.rows]
+        kept = _fitting([titles, *rows], console.width)
         table = Table(title=escape(plain(part.title)), title_justify="left", title_style="bold")
-        for i, name in enumerate(headers(part)):
-            # The learner's name must survive on a narrow terminal; numbers may wrap.
-            table.add_column(name, justify="left" if i in (0, 1, 7, 9) else "right", no_wrap=i == 0)
-        for before, row in zip((None, *part.rows), part.rows, strict=False):
+        for i in kept:
+            table.add_column(
+                titles[i], justify="left" if titles[i] in LEFT else "right", no_wrap=True
+            )
+        for before, row, texts in zip((None, *part.rows), part.rows, rows, strict=False):
             if before is not None and row.transductive != before.transductive:
                 table.add_section()
             style = None if row.family not in ("baseline", "control", "oracle") else "dim"
-            table.add_row(*[escape(plain(c)) for c in cells(row, part)], style=style)
+            table.add_row(*[escape(texts[i]) for i in kept], style=style)
         console.print(table)
+        if left_out := [title for i, title in enumerate(titles) if i not in kept]:
+            told = f"Not shown for want of width, and in --format csv: {', '.join(left_out)}."
+            console.print(told, style="dim", highlight=False)
         for note in notes(part):
             console.print(escape(plain(note)), style="dim", highlight=False)
         console.print()

@@ -28,11 +28,24 @@ def shown(results: Results) -> list[str]:
     return [terminal(board), to_markdown(board), to_csv(board)]
 
 
-def test_rows_are_ordered_by_skill_outside_and_no_rank_is_printed() -> None:
+def test_rows_are_ordered_by_skill_outside_and_a_rank_is_a_set() -> None:
     (panel,) = build_board(make_results([BASE, BAYES, MAML, BETTER])).panels
     assert [r.label for r in panel.rows] == ["oracle", "better", "maml", "ridge"]
-    assert "rank" not in to_csv(build_board(make_results()))
-    assert "order is not rank" in terminal(build_board(make_results())).lower()
+    assert panel.rows[0].place is None, "the oracle is no entrant"
+    alike = [Learner("twin", constant(0.6)), Learner("other twin", constant(0.6))]
+    (panel,) = build_board(make_results([BASE, BAYES, *alike], seeds=5)).panels
+    ranks = {r.label: r.place and r.place.text for r in panel.rows}
+    assert ranks == {"oracle": None, "twin": "1-2", "other twin": "1-2", "ridge": "3"}
+    assert {r.place.tier for r in panel.rows if r.place} == {1, 2}
+    assert "| 1-2 |" in to_markdown(build_board(make_results([BASE, BAYES, *alike], seeds=5)))
+
+
+def test_one_seed_ranks_nobody_and_a_failed_cell_leaves_its_learner_unranked() -> None:
+    (panel,) = build_board(make_results([BASE, BAYES, MAML, BETTER], seeds=1)).panels
+    assert {r.place.text for r in panel.rows if r.place} == {"1-3"}
+    part = Learner("part", constant(0.9), status="failed", error="x", failed_seeds=[1])
+    (panel,) = build_board(make_results([BASE, BAYES, BETTER, part])).panels
+    assert {r.label: r.place is None for r in panel.rows}["part"]
 
 
 def test_a_row_has_the_numbers_of_its_learner() -> None:
@@ -70,6 +83,16 @@ def test_a_transductive_learner_is_in_a_track_of_its_own() -> None:
     (panel,) = build_board(make_results([BASE, BAYES, MAML, cheat])).panels
     assert panel.rows[-1].label == "cheat"
     assert "transductive" in to_markdown(build_board(make_results([BASE, BAYES, cheat])))
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_a_narrow_terminal_shows_fewer_columns_whole_and_names_the_others(width: int) -> None:
+    console = Console(width=width, record=True, file=io.StringIO())
+    to_terminal(build_board(make_results([BASE, BAYES, MAML])), console)
+    text = console.export_text()
+    assert "…" not in text
+    assert "OOD skill" in text
+    assert ("Not shown for want of width" in text) == (width < 200)
 
 
 HOSTILE = "<script>alert(1)</script>|`x`\n=1+1"

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "simulate" / "statistics.py"
-SPEC = importlib.util.spec_from_file_location("simulate_statistics", PATH)
+PATH = Path(__file__).parents[2] / "benchmarks" / "simulate" / "procedures.py"
+SPEC = importlib.util.spec_from_file_location("simulate_procedures", PATH)
 assert SPEC is not None
 assert SPEC.loader is not None
 simulate = importlib.util.module_from_spec(SPEC)
-sys.modules["simulate_statistics"] = simulate
+sys.modules["simulate_procedures"] = simulate
 SPEC.loader.exec_module(simulate)
 
 STUDIES = simulate.studies()

@@ -1,6 +1,6 @@
 """Does every statistical procedure do what it says? Coverage and error rates by simulation.
 
-    python benchmarks/simulate/statistics.py
+    python benchmarks/simulate/procedures.py
 
 A procedure meets worlds whose truth is known, at the numbers of meta-seeds people use. Seeds differ
 with SD 1, episodes of a seed with SD 8, an episode's own difficulty has SD 6, as accuracies in
@@ -30,7 +30,7 @@ Trial = Callable[[np.random.Generator], bool]
 
 RESULTS = Path(__file__).parent / "results.json"
 PAGE = Path(__file__).parents[2] / "docs" / "statistics.md"
-START, END = "<!-- simulated: benchmarks/simulate/statistics.py -->", "<!-- end -->"
+START, END = "<!-- simulated: benchmarks/simulate/procedures.py -->", "<!-- end -->"
 SEED_SD, EPISODE_SD, DIFFICULTY_SD, EPISODES = 1.0, 8.0, 6.0, 600
 CONFIDENCE = 0.95
 
