@@ -76,7 +76,8 @@ def knobs(row: Sensitivity) -> str:
     if row.knobs is None:
         return row.reason
     most = row.knobs.sort_values("total", ascending=False).head(MATTERS)
-    named = ", ".join(f"{r.knob} {number(float(r.total))}" for r in most.itertuples())
+    pairs = zip(most["knob"], most["total"], strict=True)
+    named = ", ".join(f"{knob} {number(total)}" for knob, total in pairs)
     explained = row.explained
     if explained is None or math.isnan(explained):
         return "none: every setting scores the same"

@@ -6,7 +6,7 @@ support, so that a few hopeless settings do not make all others look alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
@@ -275,8 +275,8 @@ def _mean_phi(scores: Array) -> float:
     return float(np.mean([phi(seed) for seed in scores]))
 
 
-def _bounded(value: float, statistic: object, scores: Array) -> Bounded:
-    return Bounded(value, *over_points(partial(statistic), scores, draws=499))  # type: ignore[arg-type]
+def _bounded(value: float, statistic: Callable[[Array], float], scores: Array) -> Bounded:
+    return Bounded(value, *over_points(statistic, scores, draws=499))
 
 
 def _spread(source: str, scores: Array, default: float | None, guess: float) -> Spread:
