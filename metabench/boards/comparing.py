@@ -98,11 +98,12 @@ def compare(panel: Panel, a: str, b: str, other: Panel | None = None) -> PanelCo
     if rows.empty:
         raise MetabenchError(f"{a} and {b} share no seed on {panel.suite}/{panel.source}")
     found: list[tuple[str, int, Comparison, Components | None]] = []
-    for (condition, level), part in rows.groupby(CELL, sort=False):
+    for _, part in rows.groupby(CELL, sort=False):
         means = part.groupby("seed")[["a", "b"]].mean()
         # Scores, so that ahead is better: risks the other way round.
         comparison = paired(means["b"].to_numpy(), means["a"].to_numpy())
-        found.append((str(condition), int(level), comparison, _components(part)))
+        where = str(part["condition"].iloc[0]), int(part["level"].iloc[0])
+        found.append((*where, comparison, _components(part)))
     elsewhere = [np.nan if c.p is None or n == IN_DISTRIBUTION else c.p for n, _, c, _ in found]
     adjusted = benjamini_hochberg(elsewhere)
     cells = [

@@ -127,9 +127,8 @@ def to_terminal(board: Board, console: Console) -> None:
         kept = _fitting([titles, *rows], console.width)
         table = Table(title=escape(plain(part.title)), title_justify="left", title_style="bold")
         for i in kept:
-            table.add_column(
-                titles[i], justify="left" if titles[i] in LEFT else "right", no_wrap=True
-            )
+            side: Literal["left", "right"] = "left" if titles[i] in LEFT else "right"
+            table.add_column(titles[i], justify=side, no_wrap=True)
         for before, row, texts in zip((None, *part.rows), part.rows, rows, strict=False):
             if before is not None and row.transductive != before.transductive:
                 table.add_section()
