@@ -15,7 +15,7 @@ import argparse
 import time
 
 import numpy as np
-from rliable import library, metrics
+from rliable import library, metrics  # type: ignore[import-not-found]
 from scipy import stats
 
 from metabench.statistics import aggregate

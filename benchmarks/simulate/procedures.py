@@ -187,7 +187,7 @@ def power_holds(difference: float, seeds: int, rng: np.random.Generator) -> bool
 
 def holm_errs(seeds: int, rng: np.random.Generator) -> bool:
     """Ten probes of one learner that is exactly at every threshold."""
-    p = stats.ttest_1samp(rng.normal(size=(10, seeds)), 0.0, axis=1).pvalue
+    p = np.asarray(stats.ttest_1samp(rng.normal(size=(10, seeds)), 0.0, axis=1).pvalue)
     return bool((comparison.holm(p) <= 1 - CONFIDENCE).any())
 
 
