@@ -12,6 +12,10 @@ MISSING = "—"
 SMOKE_NOTE = "The smoke preset proves that everything runs; its budgets are too small to conclude."
 MATTERS = 3
 """Knobs that are named."""
+WORDS, WIDTH = ("knobs that matter", "flags"), 24
+"""Columns that wrap, and how much room they ask for."""
+DISPENSABLE = ("median", "best", "flags", "knobs that matter", "Phi ↓", "mean", "seeds", "settings")
+"""Columns that a narrow terminal does without, the most useful first."""
 SCORE_NOTE = (
     "Scores are skill in distribution over random settings of the learner's knobs, mean over "
     "sources. Failed: the training diverged, did not finish, or has ten times the risk of the "

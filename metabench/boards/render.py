@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from metabench.boards import designs
@@ -104,14 +105,16 @@ def notes(board: PanelBoard) -> list[str]:
     return lines
 
 
-def _fitting(table: list[list[str]], width: int) -> list[int]:
+def _fitting(
+    table: list[list[str]], width: int, dispensable: Sequence[str] = DISPENSABLE
+) -> list[int]:
     """The columns of a table, titles first, that a terminal of that width can show.
 
-    The last of ``DISPENSABLE`` goes first; what remains may still be too wide.
+    The last of ``dispensable`` goes first; what remains may still be too wide.
     """
     kept = list(range(len(table[0])))
     wide = [max(len(row[i]) for row in table) + 3 for i in kept]
-    for title in reversed(DISPENSABLE):
+    for title in reversed(dispensable):
         if sum(wide[i] for i in kept) + 1 > width:
             kept.remove(table[0].index(title))
     return kept
@@ -135,22 +138,35 @@ def to_terminal(board: Board, console: Console) -> None:
             style = None if row.family not in ("baseline", "control", "oracle") else "dim"
             table.add_row(*[escape(texts[i]) for i in kept], style=style)
         console.print(table)
-        if left_out := [title for i, title in enumerate(titles) if i not in kept]:
-            told = f"Not shown for want of width, and in --format csv: {', '.join(left_out)}."
-            console.print(told, style="dim", highlight=False)
-        for note in notes(part):
-            console.print(escape(plain(note)), style="dim", highlight=False)
-        console.print()
+        _print_notes(console, titles, kept, "csv", notes(part))
     for design in board.designs:
+        titles = designs.headers(design)
+        rows = [[plain(c) for c in designs.cells(row, design)] for row in design.rows]
+        words = [i for i, title in enumerate(titles) if title in designs.WORDS]
+        short = [[c[: designs.WIDTH] if i in words else c for i, c in enumerate(r)] for r in rows]
+        kept = _fitting([titles, *short], console.width, designs.DISPENSABLE)
         table = Table(title=escape(plain(design.title)), title_justify="left", title_style="bold")
-        for i, name in enumerate(designs.headers(design)):
-            table.add_column(name, justify="right" if i else "left", no_wrap=i == 0)
-        for sensitivity in design.rows:
-            table.add_row(*[escape(plain(c)) for c in designs.cells(sensitivity, design)])
+        for i in kept:
+            side = "left" if i in words or i == 0 else "right"
+            table.add_column(titles[i], justify=side, no_wrap=i not in words)
+        for texts in rows:
+            table.add_row(*[escape(texts[i]) for i in kept])
         console.print(table)
-        for note in designs.notes(design):
-            console.print(escape(plain(note)), style="dim", highlight=False)
-        console.print()
+        _print_notes(console, titles, kept, "markdown", designs.notes(design))
+
+
+def _print_notes(
+    console: Console, titles: list[str], kept: list[int], elsewhere: str, notes: list[str]
+) -> None:
+    """What a terminal has no room for, and what a reader must know."""
+    from rich.markup import escape
+
+    if left_out := [title for i, title in enumerate(titles) if i not in kept]:
+        told = f"Not shown for want of width, and in --format {elsewhere}: {', '.join(left_out)}."
+        console.print(told, style="dim", highlight=False)
+    for note in notes:
+        console.print(escape(plain(note)), style="dim", highlight=False)
+    console.print()
 
 
 def to_markdown(board: Board) -> str:

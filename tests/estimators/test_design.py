@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from metabench.estimators import ESTIMATORS, Panel, Sensitivity, panels, probe_table, sensitivities
 from metabench.estimators.design import LEAST_POINTS, score_array, score_table
-from metabench.records import ORACLE, Condition, Knob, Probe
+from metabench.records import ORACLE, Condition, Knob, Probe, Status
 from metabench.store import Results
 from tests.factories import (
     BASE,
@@ -64,7 +64,7 @@ def designed(
         usual = {"inner_lr": 0.5, "meta_lr": 0.5}
         add(Learner("maml", constant(default), "gradient", parameters=usual), seed, KNOBS, None)
         for i, (skill, place) in enumerate(zip(scores, places, strict=True)):
-            status = "diverged" if skill is None else "ok"
+            status: Status = "diverged" if skill is None else "ok"
             score = constant(0.0 if skill is None else skill)
             one = Learner("maml", score, "gradient", parameters=dict(place), status=status)
             add(one, seed, KNOBS, i)

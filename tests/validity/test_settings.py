@@ -83,6 +83,11 @@ def test_a_row_is_a_learner_in_every_format(results: Results, board: Board) -> N
     shown = console.file.getvalue()
     assert "all settings" in shown
     assert "rate 1.00 (explains" in shown
+    narrow = Console(width=80, file=io.StringIO())
+    to_terminal(board, narrow)
+    assert isinstance(narrow.file, io.StringIO)
+    assert "Not shown for want of width, and in --format markdown" in narrow.file.getvalue()
+    assert max(map(len, narrow.file.getvalue().splitlines())) <= 80
 
 
 def test_the_report_draws_every_setting_once(results: Results) -> None:
