@@ -186,23 +186,20 @@ def _names(axes: Axes, one: Course, colour: str, theme: Theme, height: float) ->
         (one.gold[-1].mean, gold, colour),
         (one.proxy[-1].mean, "training\ntasks", theme.muted),
     ]
-    (high, *above), (low, *below) = sorted(names, reverse=True)
-    least = APART * height
-    low = max(low, least / 2)
-    middle = (high + low) / 2
-    if high - low < least:
-        high, low = middle + least / 2, middle - least / 2
+    (high, *above), (low, *below) = sorted(names, key=lambda name: name[0], reverse=True)
+    low, high = places_apart(low / height, high / height)
     at_edge: Any = {
         "textcoords": "offset points",
         "color": theme.muted,
         "xycoords": "axes fraction",
     }
-    axes.annotate("meta-steps", (1, 0), xytext=(5, -5.5), va="top", **at_edge)
+    # To the right of the last tick's label.
+    axes.annotate("meta-steps", (1, 0), xytext=(13, -5.5), va="top", **at_edge)
     axes.annotate("risk", (0, 1), xytext=(-5, 0), va="top", ha="right", **at_edge)
     for y, (text, ink) in ((high, above), (low, below)):
         axes.annotate(
             text,
-            (1, y / height),
+            (1, y),
             xycoords="axes fraction",
             xytext=(5, 0),
             textcoords="offset points",
@@ -210,6 +207,14 @@ def _names(axes: Axes, one: Course, colour: str, theme: Theme, height: float) ->
             color=ink,
             fontweight="bold" if ink == colour else "normal",
         )
+
+
+def places_apart(low: float, high: float) -> tuple[float, float]:
+    """Places of two names, shares of the axes' height: apart, and the lower one above the axis."""
+    missing = max(0.0, APART - (high - low)) / 2
+    low, high = low - missing, high + missing
+    lifted = max(0.0, APART / 2 - low)
+    return low + lifted, max(high, low + lifted + APART)
 
 
 def _alt(label: str, one: Course) -> str:

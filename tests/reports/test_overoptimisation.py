@@ -9,12 +9,19 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from metabench.boards import PanelBoard, build_board
 from metabench.estimators import Panel
 from metabench.records import IN_DISTRIBUTION, Condition
 from metabench.reports.drawing import Picture
-from metabench.reports.overoptimisation import courses, overoptimisation_pictures
+from metabench.reports.overoptimisation import (
+    APART,
+    courses,
+    overoptimisation_pictures,
+    places_apart,
+)
 from metabench.reports.palette import looks
 from tests.factories import BASE, BAYES, Learner, constant, make_protocol, make_results
 
@@ -125,3 +132,12 @@ def test_one_seed_has_lines_and_no_bands(part: PanelBoard) -> None:
     one = courses(replace(panel, history=panel.history[panel.history["seed"] == 0]))["few"]
     assert one.gold[0].low is None
     assert one.steps == STEPS.tolist()
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_names_neither_touch_each_other_nor_the_axis(a: float, b: float) -> None:
+    low, high = places_apart(min(a, b), max(a, b))
+    assert high - low >= APART - 1e-9
+    assert low >= APART / 2 - 1e-9
+    if min(a, b) >= APART / 2 and abs(a - b) >= APART:
+        assert (low, high) == (min(a, b), max(a, b))
