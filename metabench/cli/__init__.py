@@ -37,7 +37,7 @@ def _root(
 app.command("run")(run.run)
 app.command("check")(check.check)
 app.command("list")(listing.list_)
-app.command("board")(board.board)
+app.add_typer(board.app)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("power")(power.power)

@@ -17,12 +17,18 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-def board(
+app = typer.Typer(
+    name="board", help="Tables of results, and leaderboards that rebuild.", no_args_is_help=True
+)
+
+
+@app.command()
+def show(
     folders: Annotated[list[Path], typer.Argument(help="Run folders.")],
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.TABLE,
     out: Annotated[Path | None, typer.Option(help="Write to a file instead.")] = None,
 ) -> None:
-    """The leaderboard of one or more run folders."""
+    """Print the tables of one or more run folders."""
     from rich.console import Console
 
     from metabench import api
@@ -44,3 +50,31 @@ def board(
     else:
         write_file(out, text.encode())
         typer.echo(str(out))
+
+
+@app.command()
+def build(
+    folder: Annotated[Path, typer.Argument(help="With a board.toml and records/.")],
+) -> None:
+    """Make a leaderboard's tables from its records: Markdown, CSV, LaTeX, JSON and a page."""
+    from metabench import leaderboards
+
+    for path in leaderboards.build(folder):
+        typer.echo(str(path))
+
+
+@app.command()
+def verify(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of leaderboards.")],
+) -> None:
+    """Rebuild the tables of leaderboards; exit code 1 if any differs from what is there."""
+    from metabench import leaderboards
+
+    drifted = False
+    for folder in folders:
+        differences = leaderboards.verify(folder)
+        drifted |= bool(differences)
+        typer.echo(f"{folder}: {'differs from its records' if differences else 'as its records'}")
+        for difference in differences:
+            typer.echo(difference)
+    raise typer.Exit(int(drifted))

@@ -62,10 +62,10 @@ def test_a_run_that_is_finished_is_not_run_again(finished: Path, tiny: Path) -> 
 def test_a_board_is_printed_and_written(
     finished: Path, tmp_path: Path, form: str, sign: str
 ) -> None:
-    printed = metabench("board", str(finished), "--format", form)
+    printed = metabench("board", "show", str(finished), "--format", form)
     assert sign in printed.stdout
     target = tmp_path / "sub" / "board"
-    assert metabench("board", str(finished), "--format", form, "--out", str(target)).returncode == 0
+    assert metabench("board", "show", str(finished), "--format", form, "--out", str(target)).returncode == 0
     assert sign in target.read_text(encoding="utf-8")
 
 
@@ -128,7 +128,7 @@ def test_a_check_says_pass_or_what_broke() -> None:
             ["run", "--learner", "protonet", "--suite", "ood-omniglot"],
             "the data root must hold omniglot/train.parquet",
         ),
-        (["board", "nowhere"], "not a run folder"),
+        (["board", "show", "nowhere"], "not a run folder"),
         (["report", "nowhere"], "not a run folder"),
         (["check", "nothing"], "unknown learner"),
     ],

@@ -1,0 +1,59 @@
+"""A leaderboard's folder: board.toml and records/ in, tables out."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from metabench.leaderboards.spec import load_spec
+from metabench.leaderboards.standing import Leaderboard, standing
+from metabench.leaderboards.writing import to_csv, to_json, to_latex, to_markdown
+from metabench.store import Store, write_file
+
+TABLES = {
+    "README.md": to_markdown,
+    "board.csv": to_csv,
+    "board.tex": to_latex,
+    "board.json": to_json,
+}
+PAGE = "report.html"
+"""Every suite's page; made with the tables, and not compared, since fonts draw it."""
+
+
+def rebuilt(folder: Path | str) -> tuple[Leaderboard, dict[str, str]]:
+    """The leaderboard of a folder and the text of each of its tables."""
+    made = standing(load_spec(folder), Store(folder).load())
+    return made, {name: write(made) for name, write in TABLES.items()}
+
+
+def build(folder: Path | str) -> list[Path]:
+    """Write the tables and the page; the paths."""
+    from metabench.reports import write_report
+
+    made, texts = rebuilt(folder)
+    paths = []
+    for name, text in texts.items():
+        path = Path(folder) / name
+        write_file(path, text.encode())
+        paths.append(path)
+    page = Path(folder) / PAGE
+    write_report(Store(folder).load(), page)
+    return [*paths, page] if made.entries else paths
+
+
+def verify(folder: Path | str) -> list[str]:
+    """What differs between the tables of a folder and those its records give; nothing if none.
+
+    One entry a file, a unified diff of the first lines that drifted.
+    """
+    _, texts = rebuilt(folder)
+    drifted = []
+    for name, text in texts.items():
+        path = Path(folder) / name
+        found = path.read_text(encoding="utf-8") if path.exists() else ""
+        if found != text:
+            lines = difflib.unified_diff(
+                found.splitlines(), text.splitlines(), str(path), "rebuilt", lineterm="", n=0
+            )
+            drifted.append("\n".join(list(lines)[:20]))
+    return drifted

@@ -1,0 +1,250 @@
+"""The standing of every entrant over all suites of a leaderboard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from metabench.boards import Board, build_board
+from metabench.boards.ranking import UNRANKED
+from metabench.errors import MetabenchError
+from metabench.estimators import IDENTIFIABLE
+from metabench.leaderboards.spec import BoardSpec
+from metabench.records import IN_DISTRIBUTION, Record
+from metabench.statistics import (
+    Interval,
+    Place,
+    bootstrap_interval,
+    iqm,
+    optimality_gap,
+    rank_sets,
+)
+from metabench.store import Results
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One learner over all tasks of the board; a task is a condition of a suite's source."""
+
+    label: str
+    family: str
+    track: str
+    """"inductive" or "transductive"."""
+    provenance: str
+    """"claimed" or "verified"."""
+    version: str
+    seeds: int
+    iqm: Interval | None
+    """Interquartile mean of skill over tasks and seeds."""
+    optimality_gap: Interval | None
+    worst_suite: tuple[str, float] | None
+    """The suite and source with the least mean skill."""
+    flags: tuple[str, ...]
+    """"suite/source: probe" of all that fired."""
+    tasks: float
+    """Meta-training tasks, the mean over cells."""
+    hours: float
+    """Of meta-training and evaluation, all seeds and suites."""
+    devices: tuple[str, ...]
+    metabench: tuple[str, ...]
+    """Versions that made its records."""
+    date: str
+    """Of its latest record."""
+    place: Place | None = None
+    mean_rank: float | None = None
+    """Over tasks, among the entrants of the track."""
+    unranked: str | None = None
+    """Why there is no place."""
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Entries in the order of the board's column, tracks apart, the unranked last."""
+
+    spec: BoardSpec
+    entries: tuple[Entry, ...]
+    tasks: tuple[str, ...]
+    """What was averaged over: "suite/source condition"."""
+    board: Board
+
+
+def standing(spec: BoardSpec, results: Results) -> Leaderboard:
+    """Compute every entry.
+
+    Raises MetabenchError if a suite of the board has no records, or has them of several
+    fingerprints, data or presets, which cannot stand in one table.
+    """
+    records = [
+        r for r in results.records if r.key.suite in spec.suites and r.key.preset == spec.preset
+    ]
+    kept = {r.id for r in records}
+    episodes = results.episodes[results.episodes["record"].isin(kept)]
+    board = build_board(Results(records, episodes))
+    _one_panel_each(spec, board)
+    scores = _scores(board)
+    by_label: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda r: r.id):
+        by_label.setdefault(record.key.learner, []).append(record)
+    entries: list[Entry] = []
+    for transductive in (False, True):
+        track = {
+            label: own
+            for label, own in by_label.items()
+            if own[0].learner.transductive == transductive and own[0].learner.family not in UNRANKED
+        }
+        entries += _track(spec, board, scores, track)
+    tasks = tuple("{}/{} {}".format(*column) for column in scores.columns)
+    return Leaderboard(spec, tuple(entries), tasks, board)
+
+
+def _one_panel_each(spec: BoardSpec, board: Board) -> None:
+    for suite in spec.suites:
+        found = [part for part in board.panels if part.panel.suite == suite]
+        if not found:
+            raise MetabenchError(f"board {spec.name}: no {spec.preset} records of suite {suite!r}")
+        if any(part.ambiguous for part in found):
+            raise MetabenchError(
+                f"board {spec.name}: records of suite {suite!r} have several fingerprints or data; "
+                "run its entrants again, or take the others out"
+            )
+        for part in found:
+            variants = [
+                r.label
+                for r in part.rows
+                if r.label not in {record.key.learner for record in part.panel.records}
+            ]
+            if variants:
+                raise MetabenchError(
+                    f"board {spec.name}: several variants of a learner on suite {suite!r} "
+                    f"({', '.join(variants)}); a board has one of each name"
+                )
+
+
+def _scores(board: Board) -> pd.DataFrame:
+    """Skill: rows (label, seed), columns (suite, source, condition); the mean over levels."""
+    parts = []
+    for part in board.panels:
+        panel = part.panel
+        worlds = [c.name for c in panel.protocol.conditions if not c.diagnostic]
+        known = part.skills[part.skills["status"] == IDENTIFIABLE]
+        known = known[known["condition"].isin([IN_DISTRIBUTION, *worlds])]
+        mean = known.groupby(["label", "seed", "condition"], as_index=False)["skill"].mean()
+        parts.append(mean.assign(suite=panel.suite, source=panel.source))
+    table = pd.concat(parts, ignore_index=True)
+    return table.pivot_table(
+        index=["label", "seed"], columns=["suite", "source", "condition"], values="skill"
+    )
+
+
+def _track(
+    spec: BoardSpec, board: Board, scores: pd.DataFrame, track: dict[str, list[Record]]
+) -> list[Entry]:
+    whole: dict[str, Array] = {}
+    reasons: dict[str, str] = {}
+    known = set(scores.index.get_level_values("label"))
+    for label, own in track.items():
+        table, reason = _complete(spec, scores, label, own, label in known)
+        if reason is None:
+            whole[label] = table
+        else:
+            reasons[label] = reason
+    places: dict[str, Place] = {}
+    ranks: dict[str, float] = {}
+    if whole:
+        seeds = min(len(table) for table in whole.values())
+        per_seed = np.stack([iqm(table[:seeds, None, :]) for table in whole.values()])
+        places = dict(zip(whole, rank_sets(per_seed), strict=True))
+        means = np.stack([table.mean(axis=0) for table in whole.values()])
+        mean_ranks = stats.rankdata(-means, axis=0).mean(axis=1)
+        ranks = {label: float(r) for label, r in zip(whole, mean_ranks, strict=True)}
+    entries = [
+        replace(
+            _entry(board, label, own, whole.get(label)),
+            place=places.get(label),
+            mean_rank=ranks.get(label),
+            unranked=reasons.get(label),
+        )
+        for label, own in track.items()
+    ]
+    return sorted(entries, key=lambda e: _order(spec, e))
+
+
+def _complete(
+    spec: BoardSpec, scores: pd.DataFrame, label: str, own: list[Record], known: bool
+) -> tuple[Array, str | None]:
+    """Scores [J, M] under the board's policy, and why the learner is unranked, if it is."""
+    failed = [r for r in own if r.status != "ok"]
+    nothing = np.empty((0, scores.shape[1]))
+    seeds = sorted({r.key.seed for r in own})
+    if len(seeds) < spec.least_seeds:
+        return nothing, f"{len(seeds)} seeds, the board asks for {spec.least_seeds}"
+    if not known:
+        return nothing, f"{failed[0].status} in every cell" if failed else "no identifiable cell"
+    table = scores.loc[label].reindex(seeds)
+    ran = {(r.key.suite, r.key.source) for r in own}
+    absent = sorted({column[:2] for column in scores.columns} - ran)
+    if absent:
+        return nothing, f"not scored on {', '.join('/'.join(place) for place in absent)}"
+    if failed and spec.failed == "unranked":
+        return nothing, f"{failed[0].status} in {len(failed)} of {len(own)} cells"
+    for record in failed:
+        place = record.key.suite, record.key.source
+        table.loc[record.key.seed, [c for c in table.columns if c[:2] == place]] = spec.worst
+    values = table.to_numpy(np.float64)
+    missing = int(np.isnan(values).any(axis=0).sum())
+    return values, f"{missing} tasks lack a seed" if missing else None
+
+
+def _entry(board: Board, label: str, own: list[Record], scores: Array | None) -> Entry:
+    rows = [(part, row) for part in board.panels for row in part.rows if row.label == label]
+    by_suite = {
+        f"{part.panel.suite}/{part.panel.source}": (row.ood_skill or row.skill)
+        for part, row in rows
+    }
+    scored = {name: skill.mean for name, skill in by_suite.items() if skill is not None}
+    worst = min(scored, key=lambda name: scored[name]) if scored else None
+    first = own[0]
+    # Of the name alone: the same records give the same bytes, whoever else is on the board.
+    rng = np.random.default_rng(list(label.encode()))
+    return Entry(
+        label=label,
+        family=first.learner.family,
+        track="transductive" if first.learner.transductive else "inductive",
+        provenance="claimed" if any(r.provenance == "claimed" for r in own) else "verified",
+        version=", ".join(sorted({r.key.learner_version for r in own})),
+        seeds=len({r.key.seed for r in own}),
+        iqm=None if scores is None else bootstrap_interval(scores, iqm, rng),
+        optimality_gap=None if scores is None else bootstrap_interval(scores, optimality_gap, rng),
+        worst_suite=None if worst is None else (worst, scored[worst]),
+        flags=tuple(
+            f"{part.panel.suite}/{part.panel.source}: {flag}"
+            for part, row in rows
+            for flag in row.flags
+        ),
+        tasks=float(np.mean([r.used.tasks for r in own])),
+        hours=sum(r.used.seconds + r.evaluation_seconds for r in own) / 3600,
+        devices=tuple(sorted({r.environment.device for r in own})),
+        metabench=tuple(sorted({r.environment.metabench for r in own})),
+        date=max(r.created for r in own)[:10],
+    )
+
+
+def _order(spec: BoardSpec, entry: Entry) -> tuple[bool, float, str]:
+    def key() -> float:
+        if entry.iqm is None or entry.optimality_gap is None:
+            return 0.0
+        if spec.sort == "mean_rank":
+            return entry.mean_rank or 0.0
+        if spec.sort == "optimality_gap":
+            return entry.optimality_gap.mean
+        if spec.sort == "worst_suite":
+            return 0.0 if entry.worst_suite is None else -entry.worst_suite[1]
+        return -entry.iqm.mean
+
+    return entry.place is None, key(), entry.label

@@ -1,0 +1,182 @@
+"""Leaderboards: standing, policies, tables that rebuild byte for byte."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from metabench.cli import app
+from metabench.errors import MetabenchError
+from metabench.leaderboards import BoardSpec, build, load_spec, standing, verify
+from metabench.leaderboards.standing import Entry, Leaderboard
+from metabench.leaderboards.writing import to_csv, to_json, to_latex, to_markdown
+from metabench.store import Results, Store
+from tests.factories import BASE, BAYES, Learner, constant, make_results
+
+GOOD, TWIN = Learner("good", constant(0.8), "gradient"), Learner("twin", constant(0.8), "memory")
+PART = Learner("part", constant(0.9), status="diverged", error="inf", failed_seeds=[1])
+SEES_ALL = Learner("sees-all", constant(0.95), transductive=True)
+TOML = """
+name = "toys"
+title = "Toys & co"
+suites = ["toy"]
+preset = "standard"
+command = "metabench run --suite toy"
+"""
+
+
+def spec(**changes: object) -> BoardSpec:
+    known = {"name": "toys", "title": "Toys", "suites": ["toy"], "preset": "standard"}
+    return BoardSpec.model_validate({**known, "command": "metabench run", **changes})
+
+
+def made(*learners: Learner, seeds: int = 5, **changes: object) -> Leaderboard:
+    return standing(spec(**changes), make_results([BASE, BAYES, *learners], seeds=seeds))
+
+
+def entry(board: Leaderboard, label: str) -> Entry:
+    (found,) = [e for e in board.entries if e.label == label]
+    return found
+
+
+def test_entries_are_ordered_ranked_in_sets_and_the_oracle_is_none_of_them() -> None:
+    board = made(GOOD, TWIN)
+    assert {e.label for e in board.entries[:2]} == {"good", "twin"}
+    assert board.entries[2].label == "ridge"
+    assert [e.place and e.place.text for e in board.entries] == ["1-2", "1-2", "3"]
+    assert board.tasks == ("toy/toys flip", "toy/toys in-distribution", "toy/toys ramp")
+    good = entry(board, "good").iqm
+    assert good is not None
+    assert good.mean == pytest.approx(0.8, abs=0.05)
+    assert good.low is not None
+    assert good.low < good.mean
+
+
+def test_transductive_learners_have_a_track_of_their_own() -> None:
+    board = made(GOOD, SEES_ALL)
+    assert board.entries[-1].label == "sees-all"
+    assert entry(board, "sees-all").place == entry(made(SEES_ALL), "sees-all").place
+    assert "## Transductive track" in to_markdown(board)
+
+
+def test_a_failed_cell_is_unranked_with_its_reason_or_counts_as_the_worst() -> None:
+    strict = entry(made(GOOD, PART), "part")
+    assert (strict.place, strict.iqm) == (None, None)
+    assert strict.unranked == "diverged in 1 of 5 cells"
+    counted = entry(made(GOOD, PART, failed="worst", worst=-3.0), "part")
+    assert counted.place is not None
+    assert counted.iqm is not None
+    assert counted.mean_rank is not None
+    assert counted.iqm.low is not None
+    assert counted.iqm.low < 0.85
+
+
+def test_too_few_seeds_are_shown_and_not_ranked() -> None:
+    assert entry(made(GOOD, seeds=2), "good").unranked == "2 seeds, the board asks for 3"
+
+
+def test_an_entrant_that_is_missing_on_a_suite_says_where() -> None:
+    both = make_results([BASE, BAYES, GOOD, TWIN], seeds=3)
+    other = make_results([BASE, BAYES, GOOD], seeds=3, suite="other")
+    results = Results(both.records + other.records, pd.concat([both.episodes, other.episodes]))
+    board = standing(spec(suites=["toy", "other"]), results)
+    assert entry(board, "twin").unranked == "not scored on other/toys"
+    assert entry(board, "good").place is not None
+
+
+def test_a_board_says_what_it_cannot_show() -> None:
+    with pytest.raises(MetabenchError, match="no standard records of suite 'other'"):
+        made(GOOD, suites=["toy", "other"])
+    twice = Learner("good", constant(0.3), "gradient", parameters={"steps": 2})
+    with pytest.raises(MetabenchError, match="several variants"):
+        made(GOOD, twice)
+
+
+@pytest.mark.parametrize("sort", ["iqm", "mean_rank", "optimality_gap", "worst_suite"])
+def test_the_named_column_orders_the_table(sort: str) -> None:
+    board = made(Learner("low", constant(0.1)), Learner("high", constant(0.9)), sort=sort)
+    assert [e.label for e in board.entries] == ["high", "low", "ridge"]
+
+
+def test_every_format_has_every_entry_and_no_number_without_its_interval() -> None:
+    board = made(GOOD, PART, SEES_ALL)
+    rows = list(csv.DictReader(io.StringIO(to_csv(board))))
+    assert {r["learner"] for r in rows} == {e.label for e in board.entries}
+    assert all(bool(r["iqm"]) == bool(r["iqm_low"]) for r in rows)
+    latex = to_latex(board)
+    assert latex.count(r" \\") == 2 + 1 + len(board.entries)
+    assert r"\pm" in latex
+    assert len(json.loads(to_json(board))["entries"]) == len(board.entries)
+    text = to_markdown(board)
+    assert re.search(r"\| 0\.\d\d ± 0\.\d\d \|", text)
+    assert "diverged in 1 of 5 cells" in text
+
+
+def test_names_from_strangers_do_no_harm() -> None:
+    evil = Learner("<script>alert(1)</script>|`x`\\input{/etc/passwd}\n%&_$#", constant(0.5))
+    board = made(evil)
+    assert "<script>" not in to_markdown(board)
+    assert r"\input{" not in to_latex(board)
+    (line,) = [line for line in to_latex(board).splitlines() if "script" in line]
+    assert line.count("&") - line.count(r"\&") == 5
+    formula = made(Learner("=HYPERLINK(1)", constant(0.5)))
+    assert "\n=HYPERLINK" not in to_csv(formula)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "board.toml").write_text(TOML)
+    store = Store(tmp_path)
+    store.open()
+    results = make_results([BASE, BAYES, GOOD, TWIN], seeds=3)
+    for record in results.records:
+        rows = results.episodes[results.episodes["record"] == record.id].drop(columns="record")
+        store.write(record, rows)
+    return tmp_path
+
+
+def test_a_folder_is_built_verified_and_any_drift_is_found(folder: Path) -> None:
+    runner = CliRunner()
+    assert runner.invoke(app, ["board", "verify", str(folder)]).exit_code == 1
+    assert runner.invoke(app, ["board", "build", str(folder)]).exit_code == 0
+    before = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+    assert set(before) >= {"README.md", "board.csv", "board.tex", "board.json", "report.html"}
+    build(folder)
+    after = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+    assert after == before
+    assert runner.invoke(app, ["board", "verify", str(folder)]).exit_code == 0
+    text = (folder / "board.csv").read_text()
+    (folder / "board.csv").write_text(text.replace("0.8", "0.9", 1))
+    done = runner.invoke(app, ["board", "verify", str(folder)])
+    assert done.exit_code == 1
+    assert "board.csv" in done.output
+    (drift,) = verify(folder)
+    assert drift.startswith("---")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('preset = "standard"', 'prset = "standard"', "unknown field 'prset'"),
+        ('suites = ["toy"]', "suites = []", "suites"),
+        ('name = "toys"', 'name = "Toys"', "name"),
+        ('title = "Toys & co"', "title = ", "not valid TOML"),
+        ('command = "metabench run --suite toy"', "least_seeds = 1", "least_seeds"),
+    ],
+)
+def test_a_mistake_in_a_board_is_told_in_one_line(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    (tmp_path / "board.toml").write_text(TOML.replace(old, new))
+    with pytest.raises(MetabenchError) as caught:
+        load_spec(tmp_path)
+    assert message in str(caught.value)
+    assert "board.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)
