@@ -60,9 +60,9 @@ def cells(row: Sensitivity, board: DesignBoard) -> list[str]:
         str(row.settings),
         str(row.seeds),
         _number(row.default),
-        number(row.mean),
-        number(row.median),
-        number(row.best),
+        _number(row.mean),
+        _number(row.median),
+        _number(row.best),
         f"{v95} [{number(points.low)}, {number(points.high)}]",
         MISSING if row.phi is None else _interval(row.phi),
         f"{100 * row.failed:.0f} %",
@@ -108,7 +108,7 @@ def notes(board: DesignBoard) -> list[str]:
 
 
 def _number(value: float | None) -> str:
-    return MISSING if value is None else number(value)
+    return MISSING if value is None or math.isnan(value) else number(value)
 
 
 def _interval(interval: Interval) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -251,9 +252,10 @@ def _settings(board: Board, panel: Panel, label: str) -> list[object]:
         for row in design.rows if any(panel is p for p in design.panels) else ():
             for spread in row.spreads:
                 if (row.label, spread.source) == (label, panel.source):
-                    found = [spread.mean, spread.median, spread.best, spread.near_best]
+                    scores = [spread.mean, spread.median, spread.best]
+                    found = ["" if math.isnan(v) else v for v in scores]
                     phi = "" if row.phi is None else row.phi.mean
-                    return [row.settings, *found, spread.failed, phi]
+                    return [row.settings, *found, spread.near_best, spread.failed, phi]
     return [""] * len(SETTING_COLUMNS)
 
 

@@ -106,11 +106,12 @@ class Spread:
 
     source: str
     default: float | None
-    """Skill of the learner as it comes; None if it has none."""
+    """Score of the learner as it comes; None if it has none."""
     scores: tuple[float, ...]
     """Of the settings whose trainings did not fail, the means over seeds, in rising order."""
     mean: float
-    """Over all settings; one that failed counts as the least, as it does in the median."""
+    """Over all settings; one that failed counts as the least, as it does in the median. NaN where
+    all have failed."""
     median: float
     best: float
     """Of the setting that is best on one half of the episodes, on the other; mean of both ways."""
@@ -290,7 +291,7 @@ def _spread(source: str, scores: Array, default: float | None, guess: float) -> 
     setting = whole.mean(axis=(0, 1))
     return Spread(
         source=source,
-        default=default,
+        default=default if default is None or np.isnan(guess) else max(default, guess),
         scores=tuple(sorted(float(v) for v in kept.mean(axis=(0, 1)))),
         mean=float(setting.mean()),
         median=float(np.median(setting)),

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from metabench.boards import build_board, to_csv, to_markdown
 from metabench.estimators import ESTIMATORS, Panel, Sensitivity, panels, probe_table, sensitivities
 from metabench.estimators.design import LEAST_POINTS, score_array, score_table
 from metabench.records import ORACLE, Condition, Knob, Probe, Status
+from metabench.reports import build_report
 from metabench.store import Results
 from tests.factories import (
     BASE,
@@ -206,6 +208,16 @@ def test_a_learner_that_diverges_wherever_it_is_set_is_flagged() -> None:
     assert (row["mean"], row["flagged"]) == (1.0, True)
     found = summary(designed({0: [LOST] * 4}))
     assert (found.near_best.mean, found.failed) == (0.0, 1.0)
+    assert np.isnan(found.median)
+    assert found.spreads[0].scores == ()
+
+
+def test_a_board_of_failures_has_no_numbers_that_are_none() -> None:
+    board = build_board(designed({0: [LOST] * 4}))
+    text = to_csv(board) + to_markdown(board)
+    assert ",nan" not in text
+    assert " nan" not in text
+    assert ">nan" not in build_report(designed({0: [LOST] * 4}))
 
 
 def grid(points: int) -> tuple[list[dict[str, float]], list[float]]:

@@ -72,7 +72,7 @@ class EdgeOfStability(Descent):
 
     def meta_fit(self, tasks: TaskStream, seed: int) -> Iterator[StepLog]:
         """Look at the curvature of some tasks."""
-        curvature = normal_equations(tasks.next(BATCH))[0]
+        curvature = normal_equations(tasks.next(min(BATCH, tasks.budget.tasks)))[0]
         self.known = torch.linalg.eigvalsh(curvature).max().cpu()
         yield StepLog(0.0)
 
