@@ -45,10 +45,11 @@ def brittleness(panel: Panel) -> pd.DataFrame:
     """BR = (R_f(S + d) - R_f(S)) / (R_o(S + d) - R_o(S)), the oracle unaware of d.
 
     Where the oracle is declared, o is the per-task baseline that is best in distribution: what
-    has to be lost is what is lost without meta-learning. NaN where o feels nothing: it has no inner
-    loop, and the order of a support is all the same to it. What a learner loses there ``loss``
-    says. To feel something its risk has to rise in every seed, and on average by the share
-    ``LEAST_RISE`` of what meta-learning can gain; a baseline's by ``LEAST_LOSS``.
+    has to be lost is what is lost without meta-learning, on average over seeds, as in one seed
+    it is too small to divide by. NaN where o feels nothing: it has no inner loop, and the order of
+    a support is all the same to it. What a learner loses there ``loss`` says. To feel something
+    its risk has to rise in every seed, and on average by the share ``LEAST_RISE`` of what
+    meta-learning can gain; a baseline's by ``LEAST_LOSS``.
     """
     table = risk_at(panel, ROLE).merge(room(panel)[["seed", "gain"]], "left", on="seed")
     bayes = panel.protocol.oracle == "bayes"
@@ -59,7 +60,9 @@ def brittleness(panel: Panel) -> pd.DataFrame:
         least=("rise", "min"), rise=("rise", "mean"), gain=("gain", "mean")
     )
     felt = felt[(felt["least"] > 0) & (felt["rise"] >= least * felt["gain"])]
-    oracle = oracle.merge(felt.reset_index()[["condition", "level"]], on=["condition", "level"])
+    felt = felt.rename(columns={"rise": "average"})["average"].reset_index()
+    oracle = oracle.merge(felt, on=["condition", "level"])
+    oracle["rise"] = oracle["rise"] if bayes else oracle["average"]
     table = table.merge(oracle[[*KEYS, "rise"]], "left", on=KEYS)
     return table.assign(value=(table["risk"] - table["inside"]) / table["rise"])[[*CELL, "value"]]
 
