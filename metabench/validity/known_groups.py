@@ -126,7 +126,7 @@ def _names(table: pd.DataFrame, panel: Panel) -> list[str]:
 def _finished(records: Iterable[Record]) -> list[Record]:
     kept = list(records)
     for record in kept:
-        if record.status != "ok":
+        if not record.measured:
             raise RuntimeError(f"{record.key.learner}, seed {record.key.seed}: {record.error}")
     return kept
 
