@@ -78,3 +78,18 @@ def verify(
         for difference in differences:
             typer.echo(difference)
     raise typer.Exit(int(drifted))
+
+
+@app.command()
+def diff(
+    folder: Annotated[Path, typer.Argument(help="A leaderboard's folder.")],
+    since: Annotated[
+        Path | None, typer.Option(help="A build in its history/; by default the last.")
+    ] = None,
+) -> None:
+    """Who came, went or moved since an earlier build of a leaderboard, and why."""
+    from metabench import leaderboards
+    from metabench.boards.text import plain
+
+    for line in leaderboards.moves(folder, since) or ["nobody moved"]:
+        typer.echo(plain(line))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+from metabench.leaderboards.history import LATEST, keep
 from metabench.leaderboards.spec import load_spec
 from metabench.leaderboards.standing import Leaderboard, standing
 from metabench.leaderboards.writing import to_csv, to_json, to_latex, to_markdown
@@ -14,7 +15,7 @@ TABLES = {
     "README.md": to_markdown,
     "board.csv": to_csv,
     "board.tex": to_latex,
-    "board.json": to_json,
+    LATEST: to_json,
 }
 PAGE = "report.html"
 """Every suite's page; made with the tables, and not compared, since fonts draw it."""
@@ -27,18 +28,19 @@ def rebuilt(folder: Path | str) -> tuple[Leaderboard, dict[str, str]]:
 
 
 def build(folder: Path | str) -> list[Path]:
-    """Write the tables and the page; the paths."""
+    """Write the tables and the page, and keep the build before; the paths."""
     from metabench.reports import write_report
 
-    made, texts = rebuilt(folder)
-    paths = []
+    _, texts = rebuilt(folder)
+    past = keep(folder, texts[LATEST])
+    paths = [] if past is None else [past]
     for name, text in texts.items():
         path = Path(folder) / name
         write_file(path, text.encode())
         paths.append(path)
     page = Path(folder) / PAGE
     write_report(Store(folder).load(), page)
-    return [*paths, page] if made.entries else paths
+    return [*paths, page]
 
 
 def verify(folder: Path | str) -> list[str]:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from metabench.cli import app
 from metabench.errors import MetabenchError
-from metabench.leaderboards import BoardSpec, build, load_spec, standing, verify
+from metabench.leaderboards import BoardSpec, build, load_spec, moves, standing, verify
 from metabench.leaderboards.standing import Entry, Leaderboard
 from metabench.leaderboards.writing import to_csv, to_json, to_latex, to_markdown
 from metabench.store import Results, Store
@@ -130,15 +130,19 @@ def test_names_from_strangers_do_no_harm() -> None:
     assert "\n=HYPERLINK" not in to_csv(formula)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "board.toml").write_text(TOML)
-    store = Store(tmp_path)
+def fill(folder: Path, *learners: Learner, seeds: int = 3) -> None:
+    store = Store(folder)
     store.open()
-    results = make_results([BASE, BAYES, GOOD, TWIN], seeds=3)
+    results = make_results([BASE, BAYES, *learners], seeds=seeds)
     for record in results.records:
         rows = results.episodes[results.episodes["record"] == record.id].drop(columns="record")
         store.write(record, rows)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "board.toml").write_text(TOML)
+    fill(tmp_path, GOOD, TWIN)
     return tmp_path
 
 
@@ -180,3 +184,28 @@ def test_a_mistake_in_a_board_is_told_in_one_line(
     assert message in str(caught.value)
     assert "board.toml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_past_builds_are_kept_and_say_who_moved_and_why(folder: Path) -> None:
+    build(folder)
+    with pytest.raises(MetabenchError, match="no past build"):
+        moves(folder)
+    build(folder)
+    assert not (folder / "history").exists(), "nothing changed"
+    fill(folder, GOOD, TWIN, Learner("newcomer", constant(0.99)))
+    build(folder)
+    assert [p.name for p in (folder / "history").iterdir()] == ["0001.json"]
+    lines = moves(folder)
+    assert lines[0].startswith("newcomer: new, ")
+    (ridge,) = [line for line in lines if line.startswith("ridge")]
+    assert "(the pool: newcomer came)" in ridge
+    fill(folder, GOOD, TWIN, Learner("newcomer", constant(0.99)), seeds=5)
+    build(folder)
+    assert any("seeds 3 -> 5" in line for line in moves(folder))
+    assert moves(folder, folder / "history" / "0001.json")[0].startswith("newcomer: new")
+    done = CliRunner().invoke(app, ["board", "diff", str(folder)])
+    assert done.exit_code == 0
+    assert "seeds 3 -> 5" in done.output
+    (folder / "history" / "0002.json").write_text("[]")
+    with pytest.raises(MetabenchError, match=r"0002.json: not a leaderboard"):
+        moves(folder)
