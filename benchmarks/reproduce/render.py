@@ -33,7 +33,9 @@ CHECKS = (
     "baldwin",
     "immune",
     "prices",
+    "yin_flags",
     "overoptimisation",
+    "neural_controls",
     "drift_constant",
 )
 PAGE = Path(__file__).parents[2] / "docs" / "reproductions.md"
@@ -56,8 +58,8 @@ Minutes are wall time of meta-training, measured beside other work on the same m
 KNOWN = """# Known answers
 
 What is measured here has an answer that is derived ([D]), published, or computed by other code;
-nothing but over-optimisation is meta-trained. *Ours* is the mean over replicates with Student's
-95 % interval.
+nothing but the flags of memorisation and over-optimisation is meta-trained. *Ours* is the mean over
+replicates with Student's 95 % interval.
 """
 
 
