@@ -166,7 +166,7 @@ PAIRS = (
                 {"meta_batch": 8},
                 healthy=count > 1000,
             )
-            for count in (4, 4096)
+            for count in (4, 16, 4096)
         ),
         {"task": "train", "role": "seen-tasks"},
     ),
