@@ -151,7 +151,8 @@ def _design_boards(boards: Iterable[PanelBoard]) -> Iterator[DesignBoard]:
                 flags[row.label] = flags.get(row.label, ()) + fired
         lost = tuple((k, sum(v), len(v)) for k, v in sorted(ends.items()) if any(v))
         found = [part.panel for part in parts]
-        yield DesignBoard(tuple(found), tuple(sensitivities(found)), lost, flags)
+        if rows := sensitivities(found):
+            yield DesignBoard(tuple(found), tuple(rows), lost, flags)
 
 
 def _panel_board(panel: Panel, ambiguous: bool) -> PanelBoard:

@@ -37,9 +37,9 @@ Array = NDArray[np.float64]
 
 DIVERGED = 10.0
 """Times the risk of the best prediction without support: who is beyond has diverged."""
-LEAST_POINTS = 16
-"""That a surrogate is fitted to."""
-DRAWS = 50
+EACH_KNOB = 10
+"""Settings a knob that a surrogate is fitted to, at least (Loeppky, Sacks and Welch 2009)."""
+DRAWS = 30
 """Of the points, for the intervals of what a surrogate says."""
 
 
@@ -309,8 +309,8 @@ def _surrogate(
     by_point = {r.learner.point or 0: r for r in records}
     points = [by_point[i] for i in sorted(by_point)]
     knobs = points[0].learner.knobs
-    if len(points) < LEAST_POINTS:
-        return None, {}, None, f"needs {LEAST_POINTS} settings"
+    if len(points) < EACH_KNOB * len(knobs):
+        return None, {}, None, f"needs {EACH_KNOB * len(knobs)} settings"
     if len(points) != scores.shape[-1]:
         return None, {}, None, "some settings are missing"
     design = np.array([[_unit(knob, r) for knob in knobs] for r in points])
@@ -319,8 +319,10 @@ def _surrogate(
         fitted = surrogate.fit(design, target)
     except MetabenchError as error:
         return None, {}, None, str(error)
-    table = surrogate.sobol_indices(fitted, [k.field for k in knobs], DRAWS)
-    return table, _ratios(fitted, knobs), fitted.explained, ""
+    varies = bool(fitted.scores.any())
+    drawn = list(fitted.resampled(DRAWS, 0)) if varies else []
+    table = surrogate.sobol_indices(fitted, [k.field for k in knobs], drawn)
+    return table, _ratios(fitted, drawn, knobs) if varies else {}, fitted.explained, ""
 
 
 def _unit(knob: Knob, record: Record) -> float:
@@ -329,7 +331,9 @@ def _unit(knob: Knob, record: Record) -> float:
     return knob.unit(float(value))
 
 
-def _ratios(fitted: surrogate.Surrogate, knobs: Sequence[Knob]) -> dict[int, Bounded]:
+def _ratios(
+    fitted: surrogate.Surrogate, resampled: Sequence[surrogate.Surrogate], knobs: Sequence[Knob]
+) -> dict[int, Bounded]:
     """k -> rho_k with its interval over points."""
     levels: dict[int, list[int]] = {}
     for column, knob in enumerate(knobs):
@@ -344,7 +348,7 @@ def _ratios(fitted: surrogate.Surrogate, knobs: Sequence[Knob]) -> dict[int, Bou
         return [termination_ratio(found[k], found[k + 1]) for k in pairs]
 
     values = ratios(fitted)
-    drawn = np.array([ratios(one) for one in fitted.resampled(DRAWS, 1)])
+    drawn = np.array([ratios(one) for one in resampled])
     # A level that makes no difference in a draw has no ratio there: it may be without bound.
     low, high = np.percentile(np.where(np.isnan(drawn), np.inf, drawn), [5, 95], axis=0)
     return {k: Bounded(*v) for k, *v in zip(pairs, values, low, high, strict=True) if v[0] == v[0]}

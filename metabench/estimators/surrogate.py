@@ -22,6 +22,8 @@ DRAWS = 2**11
 EACH = 64
 """Values of the knobs of a level, and of all others at each of these."""
 FOLDS = 10
+MIDDLE = (0.3, 3.0)
+"""Lengths that neither ignore a knob nor see noise only."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,24 @@ class Surrogate:
         return np.asarray(self.model.predict(x), dtype=np.float64)
 
     def resampled(self, draws: int, seed: int) -> Iterator[Surrogate]:
-        """Fitted to points drawn anew, with the lengths held."""
+        """Fitted to points drawn anew, lengths included: how flat a knob is, is a guess as well."""
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.gaussian_process import GaussianProcessRegressor
 
-        rng = np.random.default_rng(seed)
+        rng, start = np.random.default_rng(seed), self.model.kernel_
+        # A length that starts at its bound would stay there; points drawn twice show no noise.
+        start = start.clone_with_theta(start.theta).set_params(
+            k1__k2__length_scale=np.clip(start.k1.k2.length_scale, *MIDDLE),
+            k2__noise_level_bounds="fixed",
+        )
         for _ in range(draws):
             pick = rng.integers(len(self.scores), size=len(self.scores))
             design, scores = self.design[pick], self.scores[pick]
-            model = GaussianProcessRegressor(self.model.kernel_, optimizer=None)
-            yield Surrogate(model.fit(design, scores), design, scores, self.explained)
+            model = GaussianProcessRegressor(start)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model.fit(design, scores)
+            yield Surrogate(model, design, scores, self.explained)
 
 
 def fit(design: Array, scores: Array, seed: int = 0) -> Surrogate:
@@ -82,20 +93,20 @@ def fit(design: Array, scores: Array, seed: int = 0) -> Surrogate:
 
 
 def sobol_indices(
-    fitted: Surrogate, names: Sequence[str], draws: int = 50, seed: int = 0
+    fitted: Surrogate, names: Sequence[str], drawn: Sequence[Surrogate], seed: int = 0
 ) -> pd.DataFrame:
     """First-order and total Sobol indices of the score (Saltelli et al. 2010).
 
-    Columns: knob, first, total, low, high: the total's 95 % bootstrap interval over points, with
-    the lengths held. All 0 where every score is the same.
+    Columns: knob, first, total, low, high: the total's 95 % bootstrap interval over points, from
+    the surrogates of ``resampled``. All 0 where every score is the same.
     """
     columns = ["first", "total", "low", "high"]
     if not fitted.scores.any():
         return pd.DataFrame({"knob": list(names), **dict.fromkeys(columns, 0.0)})
     rng = np.random.default_rng(seed)
     first, total = _indices(fitted, len(names), rng)
-    drawn = [_indices(one, len(names), rng)[1] for one in fitted.resampled(draws, seed)]
-    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+    totals = [_indices(one, len(names), rng)[1] for one in drawn]
+    low, high = np.percentile(totals, [2.5, 97.5], axis=0)
     numbers = dict(zip(columns, (first, total, low, high), strict=True))
     return pd.DataFrame({"knob": list(names), **numbers})
 

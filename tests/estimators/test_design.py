@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from metabench.boards import build_board, to_csv, to_markdown
 from metabench.estimators import ESTIMATORS, Panel, Sensitivity, panels, probe_table, sensitivities
-from metabench.estimators.design import LEAST_POINTS, score_array, score_table
+from metabench.estimators.design import EACH_KNOB, score_array, score_table
 from metabench.records import ORACLE, Condition, Knob, Probe, Status
 from metabench.reports import build_report
 from metabench.store import Results
@@ -246,8 +246,8 @@ def test_knobs_and_the_termination_ratio_are_read_off_the_records() -> None:
 
 
 def test_few_settings_carry_no_surrogate() -> None:
-    places, scores = grid(LEAST_POINTS // 2)
+    places, scores = grid(2 * EACH_KNOB - 4)
     found = summary(designed({0: scores}, grid=places))
     assert found.knobs is None
-    assert found.reason == "needs 16 settings"
+    assert found.reason == "needs 20 settings"
     assert found.terminates is None
