@@ -56,7 +56,7 @@ def flags(verdicts: pd.DataFrame, label: str) -> set[str]:
 
 
 def test_who_fails_off_the_grid_of_pixels_is_flagged(verdicts: pd.DataFrame) -> None:
-    """By its loss in 30 of the replicates 0 to 29; the ratio needs a baseline that feels the noise."""
+    """By its loss in 30 of the replicates 0 to 29; the ratio needs a baseline that feels it."""
     assert "brittleness-loss 0.1" in flags(verdicts, "eight-bits")
 
 
