@@ -221,21 +221,20 @@ def _defaults(panel: Panel) -> dict[str, float]:
 
 
 def _common(tables: dict[str, pd.DataFrame]) -> dict[str, Array]:
-    """Source -> scores [J, 2, P] over the seeds and points that all sources have."""
-    tables = {source: table for source, table in tables.items() if len(table)}
-    if not tables:
+    """Source -> scores [J, 2, P] over the seeds that all sources have with every setting.
+
+    A source where no seed has every setting, as in a run that was cut short, is left out.
+    """
+    points = {p for table in tables.values() for p in table["point"]}
+    whole = {}
+    for source, table in tables.items():
+        met = table.groupby("seed")["point"].nunique()
+        if seeds := set(met[met == len(points)].index):
+            whole[source] = seeds
+    shared = set.intersection(*whole.values()) if whole else set()
+    if not shared:
         return {}
-    cells = [set(zip(t["seed"], t["point"], strict=True)) for t in tables.values()]
-    whole = set.intersection(*cells)
-    points = set.union(*({p for _, p in c} for c in cells))
-    seeds = {s for s, _ in whole}
-    # A run that was cut short lacks settings: a seed counts from its last one on.
-    full = {s for s in seeds if all((s, p) in whole for p in points)}
-    return {
-        source: score_array(table[table["seed"].isin(full)])
-        for source, table in tables.items()
-        if full
-    }
+    return {s: score_array(tables[s][tables[s]["seed"].isin(shared)]) for s in whole}
 
 
 def _sensitivity(

@@ -160,6 +160,13 @@ def test_a_seed_counts_from_its_last_setting_on() -> None:
     assert (found.seeds, found.settings) == (1, 20)
 
 
+def test_a_source_that_a_run_has_not_finished_is_left_out() -> None:
+    begun = designed({0: TWENTY[:3]}, "two")
+    found = summary(designed({0: TWENTY}, "one"), begun)
+    assert [spread.source for spread in found.spreads] == ["one"]
+    assert found.settings == 20
+
+
 @hypothesis_settings(max_examples=8, deadline=None)
 @given(
     st.lists(st.one_of(st.none(), st.integers(-40, 10)), min_size=2, max_size=6),
