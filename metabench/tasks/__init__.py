@@ -1,6 +1,7 @@
 """Where episodes come from: function families, class pools, data sources."""
 
 import metabench.tasks.amplitude_sinusoid
+import metabench.tasks.antigens
 import metabench.tasks.cifar_fs
 import metabench.tasks.clusters
 import metabench.tasks.cued
@@ -11,6 +12,7 @@ import metabench.tasks.intervals
 import metabench.tasks.linear
 import metabench.tasks.mnist
 import metabench.tasks.omniglot
+import metabench.tasks.one_shot_runs
 import metabench.tasks.polynomial
 import metabench.tasks.sawtooth
 import metabench.tasks.sinusoid

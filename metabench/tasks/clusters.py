@@ -5,23 +5,21 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-import numpy as np
-import torch
 from pydantic import Field
+from torch import Tensor
 
-from metabench.episodes import Episodes, Kind, Query, Support
-from metabench.rng import BlockDraws, Plan
-from metabench.tasks.base import TASKS, Shape, TaskDistribution, bounds
+from metabench.rng import BlockDraws
+from metabench.tasks.base import TASKS
+from metabench.tasks.scattered import Array, Scattered
 
 
 @TASKS.register("clusters")
-class Clusters(TaskDistribution):
+class Clusters(Scattered):
     """x ~ N(m_c, I) with class means m_c ~ N(0, spread^2 I), drawn anew in every episode.
 
     ``spread`` 0 makes inputs pure noise. Axis: ``spread``.
     """
 
-    kind: ClassVar[Kind] = "classification"
     version: ClassVar[int] = 1
     summary: ClassVar[str] = "Gaussian clusters with random means"
     axes: ClassVar[tuple[str, ...]] = ("spread",)
@@ -34,46 +32,21 @@ class Clusters(TaskDistribution):
         """As given."""
         return self.shape
 
-    def plan(self, draws: BlockDraws, shape: Shape) -> Plan:
-        """Class means, items and orders."""
-        (way_low, way), (shot_low, shot) = bounds(shape.way), bounds(shape.shot)
-        size, dim = draws.size, math.prod(self.shape)
+    def centres(self, draws: BlockDraws, way: int) -> Array:
+        """Standard normal; ``items`` spreads them."""
+        return self._normal(draws, "means", way)
 
-        def normal(name: str, *of: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-            return draws(name).standard_normal((size, *of), dtype=np.float32)
+    def scatter(self, draws: BlockDraws, part: str, way: int, items: int) -> Array:
+        """Standard normal."""
+        return self._normal(draws, part, way, items)
 
-        return {
-            "means": normal("means", way, dim),
-            "support": normal("support", way, shot, dim),
-            "query": normal("query", way, shape.query, dim),
-            "support_order": draws("support_order").random((size, way * shot)),
-            "query_order": draws("query_order").random((size, way * shape.query)),
-            "way": draws("way").integers(way_low, way + 1, size),
-            "shot": draws("shot").integers(shot_low, shot + 1, size),
-        }
+    def items(self, centres: Tensor, scatter: Tensor, part: str) -> Tensor:
+        """Means plus unit noise."""
+        return self.spread * centres + scatter
 
-    def realise(self, plan: Plan, shape: Shape, device: torch.device) -> Episodes:
-        """Means plus unit noise, shuffled, padding last."""
-        arrays = {k: torch.from_numpy(np.asarray(v)) for k, v in plan.items()}
-        way = arrays["way"]
-        x_s, y_s, mask_s = self._part(arrays, "support", way, arrays["shot"])
-        x_q, y_q, mask_q = self._part(arrays, "query", way, torch.full_like(way, shape.query))
-        return Episodes(Support(x_s, y_s, mask_s, way), Query(x_q, mask_q), y_q)
-
-    def _part(
-        self, arrays: dict[str, torch.Tensor], part: str, way: torch.Tensor, each: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        noise = arrays[part]
-        tasks, classes, items, _ = noise.shape
-        x = (self.spread * arrays["means"][:, :, None] + noise).flatten(1, 2)
-        y = torch.arange(classes).repeat_interleave(items).expand(tasks, -1)
-        item = torch.arange(items).repeat(classes)
-        mask = (y < way[:, None]) & (item < each[:, None])
-        order = arrays[f"{part}_order"].masked_fill(~mask, 2.0).argsort(dim=1)
-        x = x.gather(1, order[..., None].expand_as(x))
-        y, mask = y.gather(1, order), mask.gather(1, order)
-        x = torch.where(mask[..., None], x, 0.0).view(tasks, -1, *self.shape)
-        return x, torch.where(mask, y, 0), mask
+    def _normal(self, draws: BlockDraws, name: str, *of: int) -> Array:
+        size = (draws.size, *of, math.prod(self.shape))
+        return draws(name).standard_normal(size, dtype="float32")
 
     def shifted(self, axis: str, value: float) -> Clusters:
         """Another spread."""

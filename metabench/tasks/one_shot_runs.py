@@ -7,19 +7,24 @@ evaluation alphabet, drawn once by one person (support) and once by another (que
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metabench.episodes import Episodes, Query, Support
+from metabench.episodes import Episodes, Kind, Query, Support
 from metabench.errors import MetabenchError
+from metabench.rng import BlockDraws, Plan
+from metabench.tasks.base import TASKS, Shape, TaskDistribution
 from metabench.tasks.cache import data_root
 from metabench.tasks.hub import read_rows, require_file
-from metabench.tasks.omniglot import shrink
+from metabench.tasks.omniglot import SIDE, shrink
 
 FOLDER = "omniglot-one-shot-runs"
 COLUMNS = ("image", "run", "role", "way_label")
@@ -45,6 +50,72 @@ def one_shot_runs() -> Episodes:
     every = torch.ones(RUNS, WAY, dtype=torch.bool)
     support = Support(x, y, every, torch.full((RUNS,), WAY))
     return Episodes(support, Query(x_query, every.clone()), y_query)
+
+
+@TASKS.register("one-shot-runs")
+class OneShotRuns(TaskDistribution):
+    """The 20 runs in a random order, and again; the classes of each get labels in a random order.
+
+    One shape there is: 20-way, 1 shot, 1 query.
+    """
+
+    kind: ClassVar[Kind] = "classification"
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = "Lake's 20 one-shot runs, on which people were tested"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """As Omniglot's."""
+        return (1, SIDE, SIDE)
+
+    @property
+    def largest_way(self) -> int:
+        """That of a run."""
+        return WAY
+
+    def check_shape(self, shape: Shape) -> None:
+        """The one shape that the runs have."""
+        if shape != Shape(way=WAY, shot=1, query=1):
+            raise MetabenchError(f"{FOLDER}: runs are {WAY}-way, 1 shot, 1 query; found {shape}")
+
+    def prepare(self) -> dict[str, str]:
+        """Read the file."""
+        images = one_shot_runs()
+        digest = hashlib.sha256(images.support.x.numpy().tobytes())
+        digest.update(images.query.x.numpy().tobytes())
+        return {FOLDER: digest.hexdigest()[:16]}
+
+    def plan(self, draws: BlockDraws, shape: Shape) -> Plan:
+        """Whole rounds of the runs, and labels."""
+        rounds = -(-draws.size // RUNS)
+        order = draws("run").permuted(np.tile(np.arange(RUNS), (rounds, 1)), axis=1)
+        labels = np.tile(np.arange(WAY), (draws.size, 1))
+        return {
+            "run": order.ravel()[: draws.size],
+            "label": draws("label").permuted(labels, axis=1),
+        }
+
+    def realise(self, plan: Plan, shape: Shape, device: torch.device) -> Episodes:
+        """The runs, with their labels exchanged."""
+        run, label = (torch.from_numpy(np.asarray(plan[name])) for name in ("run", "label"))
+        runs = _runs()
+        support, query = runs.support, runs.query
+        return Episodes(
+            Support(
+                support.x[run], label.gather(1, support.y[run]), support.mask[run], support.way[run]
+            ),
+            Query(query.x[run], query.mask[run]),
+            label.gather(1, runs.query_y[run]),
+        )
+
+
+def _runs() -> Episodes:
+    return _runs_of(data_root())
+
+
+@lru_cache(maxsize=1)
+def _runs_of(root: Path | None) -> Episodes:
+    return one_shot_runs()
 
 
 def drawings(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -11,8 +12,10 @@ from PIL import Image
 
 from metabench.errors import MetabenchError
 from metabench.learners.baselines.nearest_neighbour import NearestNeighbour
+from metabench.rng import Address, BlockDraws, Streams
 from metabench.scoring import score
-from metabench.tasks.one_shot_runs import RUNS, WAY, one_shot_runs
+from metabench.tasks import Shape, sample
+from metabench.tasks.one_shot_runs import RUNS, WAY, OneShotRuns, one_shot_runs
 from tests.tasks.test_omniglot import needs_data, png, root, write  # noqa: F401 - a fixture
 
 FILE = "omniglot-one-shot-runs/test.parquet"
@@ -61,3 +64,19 @@ def test_the_real_runs_are_hard_for_pixels() -> None:
     accuracy = score(learner.predict(learner.adapt(e.support), e.query), e)
     assert 0.1 < float(accuracy.mean()) < 0.4
     assert 0.03 < float(e.support.x.mean()) < 0.15
+
+
+def test_the_task_goes_through_all_runs_with_labels_in_a_random_order(root: Path) -> None:  # noqa: F811
+    (root / "omniglot-one-shot-runs").mkdir()
+    write(root, rows(), FILE)
+    task, shape = OneShotRuns(), Shape(way=WAY, shot=1, query=1)
+    assert list(task.prepare()) == ["omniglot-one-shot-runs"]
+    e = sample(task, shape, Address.of("runs"), range(RUNS))
+    assert not torch.equal(e.support.y[0], e.support.y[1])
+    assert (e.support.y.sort(dim=1).values == torch.arange(WAY)).all()
+    learner = NearestNeighbour()
+    assert score(learner.predict(learner.adapt(e.support), e.query), e).tolist() == [1.0] * RUNS
+    with pytest.raises(MetabenchError, match="20-way, 1 shot, 1 query"):
+        task.check_shape(Shape(way=5, shot=1, query=1))
+    plan = task.plan(BlockDraws(Streams(Address.of("runs")), 0, 40), shape)
+    assert (np.bincount(np.asarray(plan["run"])) == 2).all()
