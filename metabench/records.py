@@ -171,6 +171,15 @@ class Knob(_Model):
         return (value - self.low) / (self.high - self.low)
 
 
+class Reference(_Model):
+    """A figure from elsewhere that results are read beside: people, a published method."""
+
+    name: str
+    value: float = Field(description="in the raw metric")
+    condition: str = Field(default=IN_DISTRIBUTION, description="of the suite")
+    source: str = Field(description="who measured it, and where it is written")
+
+
 class Protocol(_Model):
     """The part of the suite that estimators and tables need, kept with every record."""
 
@@ -188,6 +197,7 @@ class Protocol(_Model):
     floor: float = Field(description="least base-to-oracle risk gap of an identifiable cell")
     conditions: list[Condition]
     probes: list[Probe] = []
+    references: list[Reference] = []
     episodes: int = Field(description="episodes per condition and level")
 
 

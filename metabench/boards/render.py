@@ -86,9 +86,21 @@ def flags(row: Row) -> str:
     return f"{row.undecided} undecided"
 
 
+def references(board: PanelBoard) -> list[str]:
+    """Figures from elsewhere that belong beside the table."""
+    protocol = board.panel.protocol
+    titles = {c.name: c.title for c in protocol.conditions}
+    unit = "accuracy" if protocol.metric == "accuracy" else "mean squared error"
+    return [
+        f"{r.name}: {unit} {number(r.value, 3)}, {titles.get(r.condition, 'in distribution')} "
+        f"({r.source})."
+        for r in protocol.references
+    ]
+
+
 def notes(board: PanelBoard) -> list[str]:
     """What a reader must know beside the table."""
-    panel, lines = board.panel, [ORDER_NOTE]
+    panel, lines = board.panel, [*references(board), ORDER_NOTE]
     if panel.preset == "smoke":
         lines.append(designs.SMOKE_NOTE)
     if any(r.seeds_ok == 1 for r in board.rows):

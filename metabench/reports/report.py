@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metabench.boards import Board, PanelBoard, Row, build_board, designs
-from metabench.boards.render import ORDER_NOTE
+from metabench.boards.render import ORDER_NOTE, references
 from metabench.records import Record
 from metabench.reports.drawing import Picture, skill_pictures, training_pictures
 from metabench.reports.figures import SKILL_RANGE
@@ -71,6 +71,7 @@ def build_report(results: Results) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = typeset
+    environment.filters["references"] = references
     environment.globals["order_note"] = ORDER_NOTE
     environment.filters["across"] = across
     environment.filters["outside"] = outside

@@ -13,7 +13,7 @@ from metabench.conditions import INTERVENTIONS, On, Setting
 from metabench.errors import MetabenchError, unknown
 from metabench.estimators import ESTIMATORS
 from metabench.learners import TaskInfo
-from metabench.records import IN_DISTRIBUTION, Probe
+from metabench.records import IN_DISTRIBUTION, Probe, Reference
 from metabench.rng import Address
 from metabench.suite.fields import NAME, Spec, Task
 from metabench.tasks import Shape, TaskDistribution
@@ -125,6 +125,7 @@ class SourceSpec(Spec):
     condition: list[ConditionSpec] = Field(default=[])
     stream: list[StreamSpec] = Field(default=[], description="of ``train``, while it drifts")
     probe: list[Probe] = Field(default=[], description="estimators with thresholds")
+    reference: list[Reference] = Field(default=[], description="figures from elsewhere")
 
     @model_validator(mode="after")
     def _conditions(self) -> Self:
@@ -139,6 +140,11 @@ class SourceSpec(Spec):
             if probe.condition not in (None, IN_DISTRIBUTION, *names):
                 raise ValueError(
                     f"source {self.name!r}: {unknown('condition', probe.condition, names)}"
+                )
+        for reference in self.reference:
+            if reference.condition not in (IN_DISTRIBUTION, *names):
+                raise ValueError(
+                    f"source {self.name!r}: {unknown('condition', reference.condition, names)}"
                 )
         if len(set(names)) < len(names):
             raise ValueError(f"source {self.name!r}: a condition name is used twice")

@@ -106,6 +106,7 @@ class Suite(Spec):
                         "condition": {"__all__": prose},
                         "stream": {"__all__": prose},
                         "probe": {"__all__": prose},
+                        "reference": True,
                     }
                 },
             },
@@ -173,6 +174,7 @@ class Suite(Spec):
                 for c in source.stream
             ],
             probes=source.probe,
+            references=source.reference,
             episodes=self.get_preset(preset).episodes,
         )
 

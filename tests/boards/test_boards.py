@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from metabench.boards import Board, build_board, to_csv, to_markdown, to_terminal
+from metabench.records import Reference
 from metabench.store import Results
-from tests.factories import BASE, BAYES, Learner, constant, falling, make_results
+from tests.factories import BASE, BAYES, Learner, constant, falling, make_protocol, make_results
 
 MAML = Learner("maml", falling(0.8, 0.3), "gradient")
 BETTER = Learner("better", constant(0.6), "metric")
@@ -93,6 +94,13 @@ def test_a_narrow_terminal_shows_fewer_columns_whole_and_names_the_others(width:
     assert "…" not in text
     assert "OOD skill" in text
     assert ("Not shown for want of width" in text) == (width < 200)
+
+
+def test_figures_from_elsewhere_stand_beside_the_table() -> None:
+    people = Reference(name="people", value=0.045, condition="flip", source="Lake 2015")
+    protocol = make_protocol(references=[people])
+    for text in shown(make_results([BASE, BAYES], protocol=protocol))[:2]:
+        assert "people: mean squared error 0.045, flipped (Lake 2015)." in " ".join(text.split())
 
 
 HOSTILE = "<script>alert(1)</script>|`x`\n=1+1"
