@@ -107,6 +107,14 @@ MECHANISMS = (
         ("noise-features",),
         {f"der {shots}": ("noise-features",) for shots in (1, 8)},
     ),
+    Group(
+        "settings",
+        _suite("settings"),
+        ("normalised-descent", "idle-knob"),
+        ("edge-of-stability",),
+        {"failed-settings": ("edge-of-stability",)},
+        most=60,
+    ),
 )
 """What is broken, and which probe must say so."""
 NOTHING = Group(
