@@ -7,7 +7,7 @@ import sys
 import typer
 
 import metabench
-from metabench.cli import board, check, compare, listing, power, report, run, validate
+from metabench.cli import board, check, compare, export, listing, power, report, run, validate
 from metabench.errors import MetabenchError, one_line
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ app.add_typer(board.app)
 app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("power")(power.power)
+app.command("export")(export.export)
 app.command("validate")(validate.validate)
 
 

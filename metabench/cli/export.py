@@ -1,0 +1,25 @@
+"""metabench export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metabench.export import Format
+
+
+def export(
+    folders: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    out: Annotated[Path, typer.Option(help="The folder to write to.")],
+    format: Annotated[
+        Format, typer.Option(help="hub: Parquet with a card that datasets.load_dataset reads.")
+    ] = Format.PARQUET,
+) -> None:
+    """Tidy tables of one or more run folders: one of cells, one of episodes."""
+    from metabench import api
+    from metabench.export import export as write
+
+    for path in write(api.load_records(*folders), out, format):
+        typer.echo(str(path))
