@@ -20,17 +20,19 @@ from tests.conftest import CPU, TINY
 TEXT = (TINY / "suite.toml").read_text()
 
 GOLDEN = {
-    "brittleness": (1, "299fa7bca4f84b8c"),
-    "drift": (1, "0b49e4d3dec46dcb"),
-    "efficiency": (1, "f0ccca5a114f2716"),
-    "goodhart": (1, "07db513f47c8d68d"),
-    "ood-cifar-fs": (1, "2d969fe06b99f428"),
-    "ood-functions": (2, "89920a37dcee66b3"),
-    "ood-glyphs": (2, "ceb1542839fd3efe"),
-    "ood-omniglot": (2, "f3c7981b43d5884e"),
-    "overfitting": (1, "fc01624ef0625dbb"),
-    "transfer": (1, "3ff1f88dd3e8e2ba"),
-    "transfer-images": (1, "1afbe983170d5a21"),
+    "brittleness": (1, "18fa869bc46cbd55"),
+    "domains": (1, "df2f77df69f33ea3"),
+    "drift": (1, "67d14cde12560f40"),
+    "efficiency": (1, "38073d29da326d23"),
+    "goodhart": (1, "ae36b937a2e56554"),
+    "ood-cifar-fs": (1, "232d456370e0c7b9"),
+    "ood-functions": (2, "b87d339f1fade3b8"),
+    "ood-glyphs": (2, "a2e4e6e11ede5b08"),
+    "ood-omniglot": (2, "001ec8ed8e2395f5"),
+    "overfitting": (1, "f87b95ff8789db8b"),
+    "sensitivity": (1, "708ab1e717345f04"),
+    "transfer": (1, "87055aeac2ece8df"),
+    "transfer-images": (1, "f46d520ac04cd0e0"),
 }
 
 
