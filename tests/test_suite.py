@@ -51,7 +51,7 @@ def test_a_shipped_fingerprint_moves_only_with_the_version(name: str) -> None:
 def test_every_shipped_suite_has_a_golden_fingerprint_a_readme_and_three_presets() -> None:
     assert set(suite_names()) == set(GOLDEN)
     for name in suite_names():
-        assert set(load_suite(name).preset) == {"smoke", "standard", "full"}
+        assert set(load_suite(name).preset) >= {"smoke", "standard", "full"}
         folder = Path(__file__).parents[1] / "suites" / name
         assert (folder / "README.md").stat().st_size > 500
 
