@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from metabench.boards import designs
 from metabench.boards.board import Board, PanelBoard, Row
 from metabench.boards.text import field, markdown, plain
+from metabench.boards.verdicts import verdict
 from metabench.estimators import Panel
 from metabench.statistics import Interval, number
 
@@ -192,6 +193,7 @@ def to_markdown(board: Board) -> str:
             "",
             f"fingerprint {markdown(part.panel.fingerprint)}",
             "",
+            *(part_of for s in verdict(part) for part_of in (markdown(s), "")),
         ]
         lines += _table(titles, [cells(r, part) for r in part.rows], notes(part))
         parts.append("\n".join(lines))

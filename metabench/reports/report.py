@@ -8,6 +8,7 @@ from pathlib import Path
 
 from metabench.boards import Board, PanelBoard, Row, build_board, designs
 from metabench.boards.render import ORDER_NOTE, references
+from metabench.boards.verdicts import verdict
 from metabench.records import Record
 from metabench.reports.drawing import Picture, skill_pictures, training_pictures
 from metabench.reports.figures import SKILL_RANGE
@@ -72,6 +73,7 @@ def build_report(results: Results) -> str:
     )
     environment.filters["number"] = typeset
     environment.filters["references"] = references
+    environment.filters["verdict"] = verdict
     environment.globals["order_note"] = ORDER_NOTE
     environment.filters["across"] = across
     environment.filters["outside"] = outside
