@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from metabench.episodes import Kind
 from metabench.errors import MetabenchError
 from metabench.learners.build import (
     LearnerClass,
@@ -196,7 +197,6 @@ def _require_fit(
     chosen: list[LearnerClass], suites: list[Suite], preset: str, overrides: Overrides
 ) -> None:
     """Names are the learners' own, each has something to do, overrides name one of them."""
-    kinds = sorted({kind for suite in suites for kind in suite.kinds})
     sources = [(suite, source) for suite in suites for source in suite.sources_of(preset)]
     names = {learner.card.name for learner in chosen}
     for name in overrides:
@@ -214,10 +214,25 @@ def _require_fit(
                 f"learner {name}: declares no knobs, and how much they matter is what is asked"
             )
         if "" not in lacking:
-            raise MetabenchError(
-                f"learner {name} does {' and '.join(learner.card.kinds)}, "
-                f"the suites ask for {' and '.join(kinds)}"
-            )
+            raise MetabenchError(_unfit(learner, suites, preset))
+
+
+def _unfit(learner: LearnerClass, suites: list[Suite], preset: str) -> str:
+    """What the preset asks for in place of what the learner does, and which presets suit it."""
+
+    def asked(suite: Suite, of: str) -> set[Kind]:
+        return {source.train.kind for source in suite.sources_of(of)}
+
+    able, kinds = learner.card.kinds, {kind for suite in suites for kind in asked(suite, preset)}
+    text = (
+        f"learner {learner.card.name} does {' and '.join(able)}, "
+        f"the suites ask for {' and '.join(sorted(kinds))}"
+    )
+    for suite in suites:
+        fitting = [other for other in suite.preset if asked(suite, other) & set(able)]
+        if fitting:
+            text += f"; suite {suite.name} has {' and '.join(able)} in preset {', '.join(fitting)}"
+    return text
 
 
 def choose(learner: LearnerChoice) -> tuple[LearnerClass, str | None]:
