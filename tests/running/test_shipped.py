@@ -44,12 +44,12 @@ def test_a_shipped_learner_has_cells_in_smoke_or_is_told_why_not(
 
 @pytest.mark.parametrize("suite", ["brittleness", "goodhart", "overfitting"])
 def test_a_refused_learner_is_told_of_the_presets_that_it_can_do(suite: str) -> None:
-    with pytest.raises(MetabenchError, match="ask for regression; .* in preset smoke-images"):
+    with pytest.raises(MetabenchError, match=r"ask for regression; .* in preset smoke-images"):
         plan(["protonet"], [suite], "smoke")
-    with pytest.raises(MetabenchError, match="ask for classification; .* in preset smoke, "):
+    with pytest.raises(MetabenchError, match=r"ask for classification; .* in preset smoke, "):
         plan(["fourier-ridge"], [suite], "smoke-images")
 
 
 def test_no_preset_is_named_where_none_suits() -> None:
-    with pytest.raises(MetabenchError, match="the suites ask for regression$"):
+    with pytest.raises(MetabenchError, match=r"the suites ask for regression$"):
         plan(["protonet"], ["drift"], "smoke")
