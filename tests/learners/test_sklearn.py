@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -152,3 +153,18 @@ def test_without_scikit_learn_the_error_names_the_extra(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
     with pytest.raises(MetabenchError, match=r"pip install 'metabench\[sklearn\]'"):
         ready(Sklearn())
+
+
+def test_without_support_no_answer_is_preferred() -> None:
+    e = episodes(2)
+    empty = dataclasses.replace(e.support, mask=torch.zeros_like(e.support.mask))
+    learner = ready(Sklearn())
+    output = learner.predict(learner.adapt(empty), e.query).output
+    for t in range(2):
+        assert (output[t, :, : int(e.support.way[t])] == 0).all()
+
+    regression = Sklearn()
+    regression.setup(stream_of(Sinusoid(), FUNCTIONS).info, 0, CPU)
+    e = sample(Sinusoid(), FUNCTIONS, Address.of("none"), range(2))
+    empty = dataclasses.replace(e.support, mask=torch.zeros_like(e.support.mask))
+    assert (regression.predict(regression.adapt(empty), e.query).output == 0).all()

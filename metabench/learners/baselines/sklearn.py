@@ -23,7 +23,7 @@ CLASSIFIER, REGRESSOR = "sklearn.svm.SVC", "sklearn.svm.SVR"
 
 @dataclass(frozen=True)
 class Estimators:
-    """One fitted estimator a task, or the one class its support set has; way [T]."""
+    """One fitted estimator a task, the one class of its support set, or None; way [T]."""
 
     fitted: list[Any]
     way: Tensor
@@ -81,9 +81,12 @@ class Sklearn(MetaLearner[Estimators]):
     def adapt(self, support: Support) -> Estimators:
         """Fit a clone to every task's items."""
         clone = import_sklearn().base.clone
-        fitted = []
+        fitted: list[Any] = []
         for x, y, mask in zip(support.x, support.y, support.mask, strict=True):
             inputs, targets = _array(x[mask].flatten(1)), y[mask].cpu().numpy()
+            if not len(targets):
+                fitted.append(None)
+                continue
             if support.kind == "regression" and targets.shape[1] == 1:
                 targets = targets[:, 0]
             only = support.kind == "classification" and len(np.unique(targets)) == 1
@@ -92,17 +95,22 @@ class Sklearn(MetaLearner[Estimators]):
         return Estimators(fitted, support.way)
 
     def predict(self, state: Estimators, query: Query) -> Prediction:
-        """Scores in the order of the class ids; -inf for classes that the support set lacks."""
+        """Scores in the order of the class ids; -inf for classes that the support set lacks.
+
+        Without any support all scores and outputs are zero.
+        """
         if self.info.kind == "regression":
-            outputs = [
-                m.predict(_array(x.flatten(1))) for m, x in zip(state.fitted, query.x, strict=True)
-            ]
-            output = np.stack([o.reshape(query.x.shape[1], -1) for o in outputs])
+            output = np.zeros((*query.x.shape[:2], self.info.output_dim))
+            for row, model, x in zip(output, state.fitted, query.x, strict=True):
+                if model is not None:
+                    row[:] = model.predict(_array(x.flatten(1))).reshape(row.shape)
             return Prediction(_tensor(output, query.x))
         way = int(state.way.max())
         scores = np.full((*query.x.shape[:2], way), -np.inf)
         for row, model, x in zip(scores, state.fitted, query.x, strict=True):
-            if isinstance(model, int):
+            if model is None:
+                row[:] = 0.0
+            elif isinstance(model, int):
                 row[:, model] = 0.0
             else:
                 row[:, model.classes_] = class_scores(model, _array(x.flatten(1)))
