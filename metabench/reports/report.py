@@ -14,6 +14,7 @@ from metabench.reports.drawing import Picture, skill_pictures, training_pictures
 from metabench.reports.figures import SKILL_RANGE
 from metabench.reports.overoptimisation import overoptimisation_pictures
 from metabench.reports.palette import Look, looks
+from metabench.reports.robustness import robustness_note, robustness_pictures
 from metabench.reports.tables import (
     ConditionTable,
     EstimatorTable,
@@ -49,6 +50,7 @@ class Section:
     estimators: list[EstimatorTable]
     probes: ProbeTable | None
     overoptimisation: list[Picture]
+    robustness: list[Picture]
     variants: list[Variant]
     failures: list[Record]
     seeds: int
@@ -74,6 +76,7 @@ def build_report(results: Results) -> str:
     environment.filters["number"] = typeset
     environment.filters["references"] = references
     environment.filters["verdict"] = verdict
+    environment.filters["robustness_note"] = robustness_note
     environment.globals["order_note"] = ORDER_NOTE
     environment.filters["across"] = across
     environment.filters["outside"] = outside
@@ -157,6 +160,7 @@ def _section(index: int, part: PanelBoard, styles: Mapping[str, Look]) -> Sectio
         estimators=estimator_tables(part),
         probes=probe_summary(part),
         overoptimisation=overoptimisation_pictures(part, styles),
+        robustness=robustness_pictures(part, styles),
         variants=[variants[row.label] for row in part.rows],
         failures=[r for r in part.panel.records if r.status != "ok"],
         seeds=max((row.seeds_ok for row in part.rows), default=0),
