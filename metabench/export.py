@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from metabench.records import EPISODE_COLUMNS, Record
 from metabench.store import Results, write_file
 
-
-class Format(StrEnum):
-    """What tables are written as."""
-
-    PARQUET = "parquet"
-    CSV = "csv"
-    HUB = "hub"
-    """A folder that ``datasets.load_dataset`` reads, and that can be pushed to the hub."""
-
+Format = Literal["parquet", "csv", "hub"]
+"""hub: Parquet with a card; ``datasets.load_dataset`` reads the folder."""
 
 CARD = """---
 license: cc-by-4.0
@@ -99,10 +92,10 @@ def export(results: Results, folder: Path | str, form: Format) -> list[Path]:
     tables = {"cells": cells_table(results.records), "episodes": episodes}
     paths = []
     for name, table in tables.items():
-        path = out / f"{name}.{'csv' if form is Format.CSV else 'parquet'}"
+        path = out / f"{name}.{'csv' if form == 'csv' else 'parquet'}"
         write_file(path, _bytes(table, form))
         paths.append(path)
-    if form is Format.HUB:
+    if form == "hub":
         write_file(out / "README.md", card(results).encode())
         paths.append(out / "README.md")
     return paths
@@ -130,7 +123,7 @@ def card(results: Results) -> str:
 
 
 def _bytes(table: pd.DataFrame, form: Format) -> bytes:
-    if form is Format.CSV:
+    if form == "csv":
         return table.to_csv(index=False).encode()
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False, compression="zstd")

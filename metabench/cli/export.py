@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from metabench.export import Format
+
+class Format(StrEnum):
+    """What tables are written as."""
+
+    parquet = "parquet"
+    csv = "csv"
+    hub = "hub"
 
 
 def export(
@@ -15,11 +22,11 @@ def export(
     out: Annotated[Path, typer.Option(help="The folder to write to.")],
     format: Annotated[
         Format, typer.Option(help="hub: Parquet with a card that datasets.load_dataset reads.")
-    ] = Format.PARQUET,
+    ] = Format.parquet,
 ) -> None:
     """Tidy tables of one or more run folders: one of cells, one of episodes."""
     from metabench import api
     from metabench.export import export as write
 
-    for path in write(api.load_records(*folders), out, format):
+    for path in write(api.load_records(*folders), out, format.value):
         typer.echo(str(path))
