@@ -87,9 +87,7 @@ def test_a_suite_with_a_probe_of_its_own_is_one_table_and_one_function(tmp_path:
         suite = block(CONTRIBUTING, "toml", "[[source]]") + block(CONTRIBUTING, "toml", "probe = ")
         small = suite.replace("seeds = 1", "seeds = 2").replace("episodes = 100", "episodes = 30")
         (tmp_path / "suite.toml").write_text(small)
-        results = metabench.run(
-            ["cnp"], tmp_path, preset="smoke", out=tmp_path / "run", workers=0
-        )
+        results = metabench.run(["cnp"], tmp_path, preset="smoke", out=tmp_path / "run", workers=0)
         (part,) = build_board(results).panels
         (row,) = [r for r in part.probes.itertuples() if r.label == "cnp"]
         own = part.panel.scored

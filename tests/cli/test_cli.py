@@ -65,7 +65,10 @@ def test_a_board_is_printed_and_written(
     printed = metabench("board", "show", str(finished), "--format", form)
     assert sign in printed.stdout
     target = tmp_path / "sub" / "board"
-    assert metabench("board", "show", str(finished), "--format", form, "--out", str(target)).returncode == 0
+    assert (
+        metabench("board", "show", str(finished), "--format", form, "--out", str(target)).returncode
+        == 0
+    )
     assert sign in target.read_text(encoding="utf-8")
 
 
