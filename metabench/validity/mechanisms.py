@@ -63,7 +63,7 @@ MECHANISMS = (
         ("prior-start",),
         ("init-encoder", "overshooter"),
         {"ei": ("init-encoder",), "nar": ("overshooter",)},
-        most=120,
+        most=200,
     ),
     Group(
         "drift",
