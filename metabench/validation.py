@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import tomllib
 import types
-from typing import Any, Union, get_args, get_origin
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from metabench.errors import unknown
+from metabench.errors import MetabenchError, unknown
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_toml(path: Path, model: type[Model]) -> Model:
+    """A TOML file as a model; MetabenchError in one line, naming the file and the field."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MetabenchError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MetabenchError(f"{path}: not valid TOML: {error}") from None
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise MetabenchError(f"{path}: {first_problem(error, model)}") from None
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from metabench.errors import MetabenchError
-from metabench.validation import first_problem
+from metabench.validation import load_toml
 
 FILE = "board.toml"
 
@@ -38,14 +36,4 @@ class BoardSpec(BaseModel):
 
 def load_spec(folder: Path | str) -> BoardSpec:
     """The board.toml of a leaderboard's folder; MetabenchError naming the file and the field."""
-    path = Path(folder) / FILE
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MetabenchError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise MetabenchError(f"{path}: not valid TOML: {error}") from None
-    try:
-        return BoardSpec.model_validate(data)
-    except ValidationError as error:
-        raise MetabenchError(f"{path}: {first_problem(error, BoardSpec)}") from None
+    return load_toml(Path(folder) / FILE, BoardSpec)

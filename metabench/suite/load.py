@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from metabench.errors import MetabenchError, unknown
 from metabench.suite.spec import Suite
-from metabench.validation import first_problem
+from metabench.validation import load_toml
 
 
 def suites_folder() -> Path:
@@ -35,13 +32,4 @@ def load_suite(name_or_path: str | Path) -> Suite:
         path = given
     else:
         raise MetabenchError(unknown("suite", name_or_path, suite_names()))
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MetabenchError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise MetabenchError(f"{path}: not valid TOML: {error}") from None
-    try:
-        return Suite.model_validate(data)
-    except ValidationError as error:
-        raise MetabenchError(f"{path}: {first_problem(error, Suite)}") from None
+    return load_toml(path, Suite)
