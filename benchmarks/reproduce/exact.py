@@ -69,7 +69,7 @@ class Outcomes(BaseModel):
     rows: list[Outcome]
     replicates: int
     command: str
-    seconds: float
+    seconds: float | None = Field(description="None: not measured in one run")
     date: str
     device: str
     commit: str | None = Field(default=None, description="a + after it: with changes")
@@ -130,7 +130,8 @@ def section(check: Check, outcomes: Outcomes | None) -> list[str]:
     commit = f", commit {outcomes.commit}" if outcomes.commit else ""
     many = f"{outcomes.replicates:,} replicate{'s' if outcomes.replicates > 1 else ''}"
     many = "deterministic" if check.replicates == 1 else many
-    run = f"`{outcomes.command}`, {many}, {outcomes.seconds:.0f} s, {outcomes.device}"
+    time_taken = "time not kept" if outcomes.seconds is None else f"{outcomes.seconds:.0f} s"
+    run = f"`{outcomes.command}`, {many}, {time_taken}, {outcomes.device}"
     return [*lines, "", f"Run: {run}, {outcomes.date}{commit}", ""]
 
 

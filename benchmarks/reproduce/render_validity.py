@@ -96,7 +96,9 @@ def neural(outcomes: exact.Outcomes | None) -> str:
                 "no" if side.healthy else "yes",
             )
             lines.append(f"| {' | '.join(words)} |")
-    run = f"`{outcomes.command}`, {outcomes.replicates} seeds, {outcomes.seconds / 60:.0f} minutes"
+    kept = outcomes.seconds
+    time_taken = "time not kept" if kept is None else f"{kept / 60:.0f} minutes"
+    run = f"`{outcomes.command}`, {outcomes.replicates} seeds, {time_taken}"
     return "\n".join([*lines, "", f"Measured by {run}, {outcomes.device}, {outcomes.date}."])
 
 
