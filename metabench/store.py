@@ -182,13 +182,14 @@ def read_record(path: Path) -> Record:
 
 def load_records(*folders: Path | str) -> Results:
     """The results of one or more run folders; a cell present in several is kept once."""
-    loaded = [Store(folder).load() for folder in folders]
-    records = {record.id: record for part in loaded for record in part.records}
+    records: dict[str, Record] = {}
     tables = []
-    seen: set[str] = set()
-    for part in loaded:
-        tables.append(part.episodes[~part.episodes["record"].isin(seen)])
-        seen |= set(part.episodes["record"])
+    for folder in folders:
+        part = Store(folder).load()
+        known = [record.id for record in part.records if record.id in records]
+        new = part.episodes[~part.episodes["record"].isin(known)] if known else part.episodes
+        tables.append(new)
+        records |= {record.id: record for record in part.records if record.id not in records}
     return Results(list(records.values()), _table([t for t in tables if len(t)]))
 
 
