@@ -20,6 +20,7 @@ from metabench.measures import Measures
 from metabench.predictors import LearnerPredictor, Predictor
 from metabench.rng import Address
 from metabench.scoring import LARGEST
+from metabench.statistics.sequential import BettingInterval
 from metabench.suite import Point
 from metabench.tasks import sample
 from metabench.tasks.base import bounds, sample_indexed
@@ -91,10 +92,12 @@ def evaluate(
     measures: Measures,
     deadline: float = float("inf"),
     progress: Progress | None = None,
+    stop: float | None = None,
 ) -> pd.DataFrame:
     """Rows (condition, level, episode, metric, value) of ``count`` episodes at every point.
 
-    A point that asks for an inner loop which the learner has not gets no rows. Raises
+    With ``stop`` a point has fewer where its accuracy is known well enough: its episodes end with
+    the first after which the anytime-valid interval of its accuracy is that narrow. A point that asks for an inner loop which the learner has not gets no rows. Raises
     DivergedError if no prediction at the first point is a number.
     """
     frames = []
@@ -111,6 +114,8 @@ def evaluate(
         here = predictor.at(point) if table is None else table
         draw = episodes_of if table is None else indexed_episodes_of
         values: dict[str, list[Tensor]] = {}
+        known = BettingInterval()
+        finished = done + count
         for indices in chunks(point, count, table.features if table else None):
             if time.monotonic() > deadline:
                 raise TimeLimitError("the cell's time limit was used up in evaluation")
@@ -125,11 +130,19 @@ def evaluate(
                 except ContractError as error:
                     where = f"{point.condition} level {point.level}"
                     raise ContractError(f"{error} ({where})") from error
+                kept = len(indices)
+                if stop is not None and measures.metric in taken:
+                    kept = known.until(stop, taken[measures.metric].double().numpy())
                 for metric, numbers in taken.items():
-                    values.setdefault(metric, []).append(numbers)
+                    values.setdefault(metric, []).append(numbers[:kept])
             done += len(indices)
+            enough = stop is not None and known.count > 0 and known.width <= stop
+            if enough:
+                done = finished
             if progress:
                 progress(done, count * len(points))
+            if enough:
+                break
         frames += [_rows(point, metric, torch.cat(parts)) for metric, parts in values.items()]
     rows = pd.concat(frames, ignore_index=True)
     first = rows["value"][rows["metric"] == measures.metric].iloc[:count]

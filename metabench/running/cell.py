@@ -118,6 +118,7 @@ def run_cell(
             Measures.of(cell.source.metric, cell.source.train, points),
             stream.deadline,
             on_episodes,
+            preset.stop,
         )
         drifting = streams(cell, predictor, test_address, stream.deadline)
         rows = pd.concat([rows, *drifting], ignore_index=True)

@@ -33,6 +33,20 @@ class BettingInterval:
         self.inside = np.ones(GRID, dtype=bool)
         self.count, self.total, self.squares = 0, 0.0, 0.0
 
+    @property
+    def width(self) -> float:
+        """Of the interval now."""
+        low, high = self.bounds
+        return high - low
+
+    def until(self, width: float, scores: Array) -> int:
+        """See scores one by one until the interval is that narrow; how many it took of them."""
+        for seen, score in enumerate(scores, 1):
+            self.update(np.atleast_1d(score))
+            if self.width <= width:
+                return seen
+        return len(scores)
+
     def update(self, scores: Array) -> None:
         """See more scores, in order. Raises ValueError outside [0, 1]."""
         if len(scores) and not (scores.min() >= 0 and scores.max() <= 1):

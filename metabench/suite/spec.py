@@ -43,6 +43,13 @@ class Preset(Spec):
         description="settings of every learner's knobs that are run beside the defaults, a power "
         "of two; 0: the defaults alone",
     )
+    stop: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="a condition and level costs no more episodes once the 95 % interval of its "
+        "accuracy, which may be looked at all along, is this narrow; absent: all episodes",
+    )
     parameters: dict[str, dict[str, Parameter]] = Field(
         default={}, description="hyper-parameters by learner; '*' holds for all that have them"
     )
@@ -75,6 +82,12 @@ class Suite(Spec):
             raise ValueError("a source name is used twice")
         names = [s.name for s in self.source]
         for preset in self.preset.values():
+            if preset.stop is not None and any(
+                s.metric != "accuracy"
+                for s in self.source
+                if not preset.sources or s.name in preset.sources
+            ):
+                raise ValueError("stop: needs scores within [0, 1]; a source has squared errors")
             if preset.points & (preset.points - 1):
                 raise ValueError(f"points: must be a power of two, found {preset.points}")
             for name in preset.sources:
@@ -112,9 +125,10 @@ class Suite(Spec):
             },
         )
         for preset in spec["preset"].values():
-            # A suite without a design is what it was before there were any.
-            if not preset["points"]:
-                del preset["points"]
+            # A suite without a design, or without a rule to stop, is what it was before.
+            for field in ("points", "stop"):
+                if not preset[field]:
+                    del preset[field]
         canonical = json.dumps([spec, BLOCK], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
