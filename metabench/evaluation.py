@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pandas as pd
 import torch
@@ -91,23 +91,23 @@ def evaluate(
     count: int,
     measures: Measures,
     deadline: float = float("inf"),
-    progress: Progress | None = None,
+    progress: Progress = lambda done, total: None,
     stop: float | None = None,
 ) -> pd.DataFrame:
     """Rows (condition, level, episode, metric, value) of ``count`` episodes at every point.
 
-    With ``stop`` a point has fewer where its accuracy is known well enough: its episodes end with
-    the first after which the anytime-valid interval of its accuracy is that narrow. A point that asks for an inner loop which the learner has not gets no rows. Raises
-    DivergedError if no prediction at the first point is a number.
+    A point that asks for an inner loop which the learner has not gets no rows. With ``stop`` a
+    point has fewer where its accuracy is known well enough: its episodes end with the first after
+    which the anytime-valid interval of its accuracy is that narrow. Raises DivergedError if no
+    prediction at the first point is a number.
     """
     frames = []
-    done = 0
     tables: Tables | None = None
     if isinstance(predictor, LearnerPredictor):
         predictor.audit(episodes_of(points[0], address, next(chunks(points[0], count))))
         if embeds(predictor.learner):
             tables = Tables(predictor.learner, predictor.device, address)
-    for point in points:
+    for i, point in enumerate(points):
         table: Table | None = None
         if tables is not None and isinstance(predictor, LearnerPredictor):
             table = table_for(predictor, tables, point, address, count)
@@ -115,40 +115,46 @@ def evaluate(
         draw = episodes_of if table is None else indexed_episodes_of
         values: dict[str, list[Tensor]] = {}
         known = BettingInterval()
-        finished = done + count
         for indices in chunks(point, count, table.features if table else None):
             if time.monotonic() > deadline:
                 raise TimeLimitError("the cell's time limit was used up in evaluation")
-            if here is not None:
-                episodes = draw(point, address, indices)
-                if point.attack is not None:
-                    attack = Attack(point.attack, point.value, point.on)
-                    drawn = point.address(address)
-                    episodes = attack(here, point.distribution, episodes, drawn, indices)
-                try:
-                    taken = measures.take(here, point, episodes, address, indices)
-                except ContractError as error:
-                    where = f"{point.condition} level {point.level}"
-                    raise ContractError(f"{error} ({where})") from error
-                kept = len(indices)
-                if stop is not None and measures.metric in taken:
-                    kept = known.until(stop, taken[measures.metric].double().numpy())
-                for metric, numbers in taken.items():
-                    values.setdefault(metric, []).append(numbers[:kept])
-            done += len(indices)
-            enough = stop is not None and known.count > 0 and known.width <= stop
-            if enough:
-                done = finished
-            if progress:
-                progress(done, count * len(points))
-            if enough:
+            if here is None:
                 break
+            taken = _taken(here, point, draw(point, address, indices), measures, address, indices)
+            kept = len(indices)
+            if stop is not None and measures.metric in taken:
+                kept = known.until(stop, taken[measures.metric].double().numpy())
+            for metric, numbers in taken.items():
+                values.setdefault(metric, []).append(numbers[:kept])
+            progress(count * i + indices.stop, count * len(points))
+            if stop is not None and known.count and known.width <= stop:
+                break
+        progress(count * (i + 1), count * len(points))
         frames += [_rows(point, metric, torch.cat(parts)) for metric, parts in values.items()]
     rows = pd.concat(frames, ignore_index=True)
     first = rows["value"][rows["metric"] == measures.metric].iloc[:count]
     if measures.metric == "mse" and bool((first >= LARGEST).all()):
         raise DivergedError("no prediction was a number, or near one, in distribution")
     return rows
+
+
+def _taken(
+    predictor: Predictor,
+    point: Point,
+    episodes: Episodes,
+    measures: Measures,
+    address: Address,
+    indices: range,
+) -> Mapping[str, Tensor]:
+    """Metric -> one number an episode [T], after the point's attack; errors say where."""
+    if point.attack is not None:
+        attack = Attack(point.attack, point.value, point.on)
+        drawn = point.address(address)
+        episodes = attack(predictor, point.distribution, episodes, drawn, indices)
+    try:
+        return measures.take(predictor, point, episodes, address, indices)
+    except ContractError as error:
+        raise ContractError(f"{error} ({point.condition} level {point.level})") from error
 
 
 def _rows(point: Point, metric: str, values: Tensor) -> pd.DataFrame:

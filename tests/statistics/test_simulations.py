@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "simulate" / "procedures.py"
+sys.path.insert(0, str(PATH.parent))
 SPEC = importlib.util.spec_from_file_location("simulate_procedures", PATH)
 assert SPEC is not None
 assert SPEC.loader is not None
 simulate = importlib.util.module_from_spec(SPEC)
 sys.modules["simulate_procedures"] = simulate
 SPEC.loader.exec_module(simulate)
+sys.path.remove(str(PATH.parent))
 
 STUDIES = simulate.studies()
 
