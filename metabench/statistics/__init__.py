@@ -11,7 +11,13 @@ from metabench.statistics.aggregate import (
     probability_of_improvement,
 )
 from metabench.statistics.comparison import Comparison, benjamini_hochberg, holm, paired
-from metabench.statistics.intervals import Interval, format_interval, number, t_interval
+from metabench.statistics.intervals import (
+    Interval,
+    format_interval,
+    number,
+    one_sided_p,
+    t_interval,
+)
 from metabench.statistics.power import Components, components, detectable, seeds_needed
 from metabench.statistics.ranks import Place, rank_sets, set_of_best
 
@@ -31,6 +37,7 @@ __all__ = [
     "iqm",
     "mean",
     "number",
+    "one_sided_p",
     "optimality_gap",
     "paired",
     "performance_profile",

@@ -60,3 +60,16 @@ def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     error = float(array.std(ddof=1)) / np.sqrt(array.size)
     half = float(stats.t.ppf((1 + level) / 2, array.size - 1)) * error
     return Interval(mean, mean - half, mean + half, int(array.size))
+
+
+def one_sided_p(values: Sequence[float], threshold: float, above: bool) -> float:
+    """p of Student's test that the mean is not beyond a threshold; at least two values.
+
+    It is at most 0.05 exactly where the one-sided 95 % bound lies beyond the threshold.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    beyond = float(array.mean() - threshold) * (1 if above else -1)
+    error = float(array.std(ddof=1)) / np.sqrt(array.size)
+    if error == 0:
+        return float(beyond <= 0)
+    return float(stats.t.sf(beyond / error, array.size - 1))

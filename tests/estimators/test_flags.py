@@ -58,6 +58,29 @@ def test_a_learner_is_flagged_if_the_one_sided_bound_lies_beyond_the_threshold()
     assert verdict(gaps([gap_probe(0.61, flag="below")], maml=values))["flagged"] is True
 
 
+def test_where_a_probe_looks_at_many_levels_one_bound_beyond_is_not_enough() -> None:
+    spread = np.array([[-0.1], [0.0], [0.1], [0.0]])
+
+    def flags(*gaps: float) -> list[tuple[bool, str]]:
+        parts = [rows("maml", IN_DISTRIBUTION, np.zeros((4, 1)), seed=range(4))]
+        parts += [
+            rows("maml", SHOTS.name, gap + spread, seed=range(4), level=level)
+            for level, gap in enumerate(gaps, 1)
+        ]
+        probe = Probe(estimator="ood-gap", threshold=0.0, flag="above")
+        table = probe_table(panel_of(*parts, conditions=[SHOTS], probes=[probe]))
+        return [(row.flagged, row.reason) for row in table.itertuples()]
+
+    # A gap of 0.12 has t = 2.94 and p = 0.030: enough alone, not among three.
+    alone = stats.ttest_1samp((0.12 + spread).ravel(), 0.0, alternative="greater").pvalue
+    assert 0.05 / 3 < alone < 0.05
+    assert flags(0.12) == [(True, "")]
+    lost = (False, "not after Holm's correction over 3 conditions and levels")
+    assert flags(0.12, 0.0, 0.0) == [lost, (False, ""), (False, "")]
+    # Once the clear ones are rejected, the last stands alone again.
+    assert [flag for flag, _ in flags(0.12, 2.0, 2.0)] == [True, True, True]
+
+
 def test_one_seed_never_raises_a_flag() -> None:
     row = verdict(gaps([gap_probe()], maml=[9.0]))
     assert (row["flagged"], row["reason"], row["mean"]) == (None, "needs 2 seeds", 9)
