@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metabench.errors import MetabenchError
-from metabench.records import Parameter, Record
+from metabench.records import Parameter, Provenance, Record
 from metabench.store import Results, Store, load_records
 from metabench.suite import Suite, load_suite
 
@@ -34,6 +34,7 @@ def run(
     parameters: Mapping[str, Mapping[str, Parameter]] | None = None,
     retry: bool = False,
     checkpoint_seconds: float = 15.0,
+    provenance: Provenance = "claimed",
     watcher: Watcher | None = None,
 ) -> Results:
     """Meta-train and score learners, beside the suite's baselines; returns all their results.
@@ -43,7 +44,8 @@ def run(
     kept and an interrupted one goes on from its last checkpoint; ``retry`` runs cells again that
     failed. ``workers`` processes run cells side by side (by default one a core, one on a GPU);
     0 runs them in this process, as does any class that was given as an object. ``parameters``
-    gives hyper-parameters by learner name.
+    gives hyper-parameters by learner name. ``provenance`` is ``verified`` where whoever runs this
+    is not who wrote the learners.
 
     Raises MetabenchError for anything that can be known to be wrong before work begins. A learner
     that fails afterwards has a record that says so, and the other cells go on.
@@ -67,6 +69,7 @@ def run(
         environment=describe(chosen),
         data_root=None if data_root is None else str(Path(data_root).resolve()),
         checkpoint_seconds=checkpoint_seconds,
+        provenance=provenance,
     )
     if workers is None:
         workers = 1 if chosen.type == "cuda" else os.cpu_count() or 1

@@ -54,6 +54,9 @@ DIAGNOSTIC = frozenset(
 
 Status = Literal["ok", "failed", "timeout", "diverged"]
 Parameter = bool | int | float | str | None
+Provenance = Literal["claimed", "verified"]
+Isolation = Literal["none", "process", "sandbox"]
+"""``none``: learner and scorer share a process; ``sandbox``: see ``docs/threat-model.md``."""
 
 
 class _Model(BaseModel):
@@ -232,7 +235,8 @@ class Record(_Model):
         default_factory=list, description="(meta-step, meta-loss), thinned to at most 200 points"
     )
     environment: Environment
-    provenance: Literal["claimed", "verified"] = "claimed"
+    provenance: Provenance = "claimed"
+    isolation: Isolation = Field(default="none", description="between the learner and the scorer")
     created: str = Field(description="UTC time, ISO 8601")
     rows: int = 0
     rows_sha256: str | None = Field(default=None, description="hash of the Parquet file's bytes")

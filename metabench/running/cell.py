@@ -18,7 +18,7 @@ from metabench.evaluation import evaluate
 from metabench.learners.contract import MetaLearner, TaskStream
 from metabench.measures import Measures
 from metabench.predictors import LearnerPredictor, OraclePredictor, Predictor
-from metabench.records import Environment, Record, Status, Usage
+from metabench.records import Environment, Isolation, Provenance, Record, Status, Usage
 from metabench.rng import Address, digest
 from metabench.running.history import history, snapshot_steps
 from metabench.running.plan import Cell
@@ -51,6 +51,9 @@ class Settings:
     data_root: str | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     traceback: bool = False
+    provenance: Provenance = "claimed"
+    isolation: Isolation = "none"
+    """Of learners that don't say so themselves: see ``metabench.submission.remote``."""
 
 
 def addresses(cell: Cell) -> tuple[Address, Address]:
@@ -186,6 +189,8 @@ def new_record(
         evaluation_seconds=evaluation_seconds,
         training_log=log.points if log else [],
         environment=settings.environment,
+        provenance=settings.provenance,
+        isolation=getattr(cell.learner, "isolation", settings.isolation),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
