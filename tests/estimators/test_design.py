@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from metabench.boards import build_board, to_csv, to_markdown
 from metabench.estimators import ESTIMATORS, Panel, Sensitivity, panels, probe_table, sensitivities
-from metabench.estimators.design import EACH_KNOB, score_array, score_table
+from metabench.estimators.design import EACH_KNOB
+from metabench.estimators.design_scores import score_array, score_table
 from metabench.records import ORACLE, Condition, Knob, Probe, Status
 from metabench.reports import build_report
 from metabench.store import Results
