@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from metabench.episodes import Kind
 from metabench.errors import MetabenchError
 from metabench.learners.build import (
     LearnerClass,
@@ -21,9 +20,10 @@ from metabench.learners.build import (
     resolve_parameters,
     source_digest,
 )
-from metabench.learners.contract import LEARNERS, MetaLearner
+from metabench.learners.contract import MetaLearner
 from metabench.records import ORACLE, CellKey, Knob, LearnerInfo, Parameter
 from metabench.running.design import settings, varied
+from metabench.running.fit import lacks, require_fit
 from metabench.suite import EVERY, SourceSpec, Suite, dump_task, load_suite
 
 LearnerChoice = str | type[MetaLearner[Any]]
@@ -141,14 +141,14 @@ def plan(
         raise MetabenchError("no suite was named")
     chosen = [choose(learner) for learner in learners]
     overrides = dict(parameters or {})
-    _require_fit([learner for learner, _ in chosen], loaded, preset, overrides)
+    require_fit([learner for learner, _ in chosen], loaded, preset, overrides)
     cells: dict[str, Cell] = {}
     for suite in loaded:
         chosen_seeds = (
             seeds if isinstance(seeds, range) else range(seeds or suite.get_preset(preset).seeds)
         )
         for source in suite.sources_of(preset):
-            able = [c for c in chosen if not _lacks(c[0], suite, source, preset)]
+            able = [c for c in chosen if not lacks(c[0], suite, source, preset)]
             data = source.prepare()
             # Baselines run as declared, whatever the overrides say: they are what skill 0 means.
             scored: list[tuple[LearnerClass | None, str | None, Overrides]] = [
@@ -167,15 +167,6 @@ def plan(
     return list(cells.values())
 
 
-def _lacks(learner: LearnerClass, suite: Suite, source: SourceSpec, preset: str) -> str:
-    """Why a learner cannot do a source; nothing if it can."""
-    kind, card = source.train.kind, learner.card
-    if kind not in card.kinds:
-        return "kind"
-    turned = suite.get_preset(preset).points and card.family != "baseline"
-    return "knobs" if turned and not card.knobs_of(kind) else ""
-
-
 def _designed(cell: Cell, fixed: Mapping[str, Parameter]) -> Iterator[Cell]:
     """The cell at its defaults, then at every setting of its knobs that the preset asks for."""
     learner, kind = cell.learner, cell.source.train.kind
@@ -191,48 +182,6 @@ def _designed(cell: Cell, fixed: Mapping[str, Parameter]) -> Iterator[Cell]:
         values = resolve_parameters(learner, {**fixed, **setting})
         key = cell.key.model_copy(update={"parameters": values})
         yield replace(cell, key=key, knobs=knobs, point=i)
-
-
-def _require_fit(
-    chosen: list[LearnerClass], suites: list[Suite], preset: str, overrides: Overrides
-) -> None:
-    """Names are the learners' own, each has something to do, overrides name one of them."""
-    sources = [(suite, source) for suite in suites for source in suite.sources_of(preset)]
-    names = {learner.card.name for learner in chosen}
-    for name in overrides:
-        if name not in names:
-            raise MetabenchError(
-                f"parameters given for {name!r}, which is not among the learners of this run"
-            )
-    for learner in chosen:
-        name = learner.card.name
-        if name == ORACLE or (name in LEARNERS and LEARNERS.get(name) is not learner):
-            raise MetabenchError(f"learner {name}: the name is taken; give yours another")
-        lacking = {_lacks(learner, suite, source, preset) for suite, source in sources}
-        if "knobs" in lacking and "" not in lacking:
-            raise MetabenchError(
-                f"learner {name}: declares no knobs, and how much they matter is what is asked"
-            )
-        if "" not in lacking:
-            raise MetabenchError(_unfit(learner, suites, preset))
-
-
-def _unfit(learner: LearnerClass, suites: list[Suite], preset: str) -> str:
-    """What the preset asks for in place of what the learner does, and which presets suit it."""
-
-    def asked(suite: Suite, of: str) -> set[Kind]:
-        return {source.train.kind for source in suite.sources_of(of)}
-
-    able, kinds = learner.card.kinds, {kind for suite in suites for kind in asked(suite, preset)}
-    text = (
-        f"learner {learner.card.name} does {' and '.join(able)}, "
-        f"the suites ask for {' and '.join(sorted(kinds))}"
-    )
-    for suite in suites:
-        fitting = [other for other in suite.preset if asked(suite, other) & set(able)]
-        if fitting:
-            text += f"; suite {suite.name} has {' and '.join(able)} in preset {', '.join(fitting)}"
-    return text
 
 
 def choose(learner: LearnerChoice) -> tuple[LearnerClass, str | None]:
