@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
+import scikit_posthocs as posthocs
 from baycomp import SignedRankTest
 from scipy import stats
 
@@ -69,6 +71,23 @@ def test_the_critical_difference_is_demsars() -> None:
     """Demsar 2006, table 5: q = 2.343 for three and 2.728 for five classifiers."""
     assert critical_difference(3, 14) == pytest.approx(2.343 * np.sqrt(12 / 84), abs=1e-3)
     assert critical_difference(5, 30) == pytest.approx(2.728 * np.sqrt(30 / 180), abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pairs_and_the_critical_difference_are_those_of_scikit_posthocs(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(0, 1, (12, 4)) + np.array([0.0, 0.0, 0.8, 1.6])
+    long = pd.DataFrame(scores).melt(var_name="learner", value_name="score")
+    expected = posthocs.posthoc_wilcoxon(
+        long, val_col="score", group_col="learner", p_adjust="holm"
+    )
+    for row in wilcoxon_holm(scores).itertuples():
+        assert row.adjusted == pytest.approx(expected.loc[row.a, row.b], rel=1e-6)
+    nemenyi = posthocs.posthoc_nemenyi_friedman(scores).to_numpy()
+    ranks, apart = friedman(scores).ranks, critical_difference(4, 12)
+    for a in range(4):
+        for b in range(a):
+            assert (abs(ranks[a] - ranks[b]) > apart) == (nemenyi[a, b] < 0.05)
 
 
 def test_the_posterior_names_the_side_that_is_ahead() -> None:
