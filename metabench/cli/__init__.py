@@ -7,7 +7,7 @@ import sys
 import typer
 
 import metabench
-from metabench.cli import board, check, compare, export, listing, power, report, run, validate
+from metabench.cli import board, check, compare, export, gate, listing, power, report, run, validate
 from metabench.errors import MetabenchError, one_line
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("power")(power.power)
 app.command("export")(export.export)
+app.command("gate")(gate.gate)
 app.command("validate")(validate.validate)
 
 
