@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,31 +79,58 @@ def gate(
     github: GITHUB = False,
 ) -> None:
     """Is a learner worse than the baseline? Exit 0 pass, 1 regression, 2 can't decide or broken."""
+    with never_one():
+        verdict = _judge(
+            candidate,
+            baseline,
+            learner,
+            suite or [],
+            config,
+            {
+                "rule": rule and rule.value,
+                "margin": margin,
+                "alpha": alpha,
+                "on": on and on.value,
+                "against": against,
+            },
+        )
+        show(verdict, format, junit, github)
+    raise typer.Exit(verdict.exit_code)
+
+
+def _judge(
+    candidate: Path,
+    baseline: Path | None,
+    learner: str | None,
+    suites: list[str],
+    config: Path | None,
+    asked: dict[str, object],
+) -> Verdict:
     from metabench.gate import gate as judge
     from metabench.gate.spec import given, load_config
     from metabench.store import load_records
 
-    known = None if config is None else load_config(config)
-    asked = {
-        "rule": rule and rule.value,
-        "margin": margin,
-        "alpha": alpha,
-        "on": on and on.value,
-        "against": against,
-    }
-    spec = given(known, asked)
-    other = baseline
-    if other is None and config is not None and spec.baseline is not None:
-        other = config.parent / spec.baseline
-    verdict = judge(
-        load_records(candidate),
-        None if other is None else load_records(other),
-        spec,
-        learner,
-        suite or [],
-    )
-    show(verdict, format, junit, github)
-    raise typer.Exit(verdict.exit_code)
+    spec = given(None if config is None else load_config(config), asked)
+    if baseline is None and config is not None and spec.baseline is not None:
+        baseline = config.parent / spec.baseline
+    other = None if baseline is None else load_records(baseline)
+    return judge(load_records(candidate), other, spec, learner, suites)
+
+
+@contextmanager
+def never_one() -> Iterator[None]:
+    """An error that nobody foresaw exits with 2: 1 says that a learner got worse."""
+    from metabench.errors import MetabenchError
+
+    try:
+        yield
+    except (MetabenchError, typer.Exit, KeyboardInterrupt):
+        raise
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        raise typer.Exit(2) from None
 
 
 def show(verdict: Verdict, format: Format, junit: Path | None, github: bool) -> None:

@@ -301,7 +301,10 @@ def _family(panel: Panel, condition: str, cells: pd.DataFrame) -> Family:
     whole = [int(s) for s in levels.index[levels == levels.max()]]
     cells = cells[cells["seed"].isin(whole)]
     mean = cells.groupby("seed")[["candidate", "baseline", "difference", "bounded"]].mean()
-    numbers = {name: mean[name].to_numpy(np.float64) for name in mean.columns}
+
+    def numbers(name: str) -> Array:
+        return mean[name].to_numpy(np.float64)
+
     return Family(
         suite=panel.suite,
         source=panel.source,
@@ -309,5 +312,8 @@ def _family(panel: Panel, condition: str, cells: pd.DataFrame) -> Family:
         seeds=tuple(int(s) for s in mean.index),
         identical=bool(cells["same"].all()),
         episodes=int(cells["episodes"].sum()),
-        **numbers,
+        candidate=numbers("candidate"),
+        baseline=numbers("baseline"),
+        differences=numbers("difference"),
+        bounded=numbers("bounded"),
     )
