@@ -1,0 +1,303 @@
+"""The submission's side: a loop that answers the scorer, one request at a time.
+
+Everything of metabench and torch is imported before the submission's folder can be, and the folder
+comes last on the path: a file in it shadows nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metabench.episodes import Episodes
+from metabench.errors import BudgetExhausted, MetabenchError, TimeLimitError
+from metabench.learners.build import LearnerClass, parameter_model, require_contract
+from metabench.learners.contract import MetaLearner, StepLog, TaskInfo, TaskStream
+from metabench.records import Budget, Usage
+from metabench.rng import Address
+from metabench.running.allocator import keep_freed_memory
+from metabench.submission.frames import Channel, Frame
+from metabench.submission.limits import Limits
+from metabench.submission.messages import (
+    OPTIONAL,
+    Answer,
+    Ask,
+    Reply,
+    unpack_episodes,
+    unpack_info,
+    unpack_query,
+    unpack_support,
+)
+from metabench.tasks.base import Count
+
+CPU = torch.device("cpu")
+LONGEST = 2000
+"""Characters of an error's message."""
+
+
+class Lifeline:
+    """The channel, as the worker uses it: answers carry the number of the request."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.sequence = 0
+
+    def request(self) -> Frame:
+        """The next; raises EOFError when the scorer is gone."""
+        frame = self.channel.receive()
+        self.sequence = frame.sequence
+        return frame
+
+    def answer(
+        self,
+        kind: Answer,
+        fields: Mapping[str, Any] | None = None,
+        arrays: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """To the request at hand."""
+        self.channel.send(Frame(kind, self.sequence, fields or {}, arrays or {}))
+
+    def want(self, kind: Answer, fields: Mapping[str, Any]) -> Frame:
+        """Ask the scorer, in the middle of a request; raises what it answers with."""
+        self.answer(kind, fields)
+        frame = self.channel.receive()
+        if frame.kind == Reply.DENIED:
+            known = {e.__name__: e for e in (BudgetExhausted, TimeLimitError)}
+            raise known.get(frame.fields["type"], MetabenchError)(frame.fields["message"])
+        return frame
+
+
+@dataclass
+class RemoteTasks(TaskStream):
+    """The stream of meta-training tasks, drawn and metered by the scorer.
+
+    Its address stays there: a worker that knew it could draw what it did not pay for.
+    """
+
+    lifeline: Lifeline = field(kw_only=True)
+    seed: int = 0
+    """Of this meta-step's generator."""
+
+    def next(
+        self,
+        tasks: int,
+        *,
+        way: Count | None = None,
+        shot: Count | None = None,
+        query: int | None = None,
+    ) -> Episodes:
+        """As ``TaskStream.next``."""
+        fields = {"tasks": int(tasks), "way": way, "shot": shot, "query": query}
+        return unpack_episodes(self._want(Answer.WANT_TASKS, fields).arrays)
+
+    def labelled(self, count: int) -> tuple[Tensor, Tensor]:
+        """As ``TaskStream.labelled``."""
+        arrays = self._want(Answer.WANT_LABELLED, {"count": int(count)}).arrays
+        return arrays["x"], arrays["y"]
+
+    @property
+    def classes(self) -> int:
+        """As ``TaskStream.classes``."""
+        return int(self._want(Answer.WANT_CLASSES, {}).fields["classes"])
+
+    def check_time(self) -> None:
+        """The clock is the scorer's."""
+
+    def generator(self) -> torch.Generator:
+        """As ``TaskStream.generator``."""
+        return torch.Generator().manual_seed(self.seed)
+
+    def _want(self, kind: Answer, fields: Mapping[str, Any]) -> Frame:
+        frame = self.lifeline.want(kind, fields)
+        self.used = Usage.model_validate(frame.fields["used"])
+        return frame
+
+
+class Worker:
+    """One learner, the states it adapted, and copies of it with another inner loop."""
+
+    def __init__(self, lifeline: Lifeline) -> None:
+        self.lifeline = lifeline
+        self.found: LearnerClass = MetaLearner
+        self.info: TaskInfo | None = None
+        self.learners: dict[int, MetaLearner[Any]] = {}
+        self.states: dict[int, Any] = {}
+        self.made = 0
+        self.tasks: RemoteTasks | None = None
+        self.steps: Iterator[StepLog] = iter(())
+
+    def serve(self) -> None:
+        """Until the scorer closes the channel."""
+        while True:
+            request = self.lifeline.request()
+            for state in request.fields.get("free", ()):
+                self.states.pop(state, None)
+            for learner in request.fields.get("drop", ()):
+                self.learners.pop(learner, None)
+            try:
+                self.handle(request)
+            except EOFError:
+                raise
+            except BaseException as error:  # whatever it raises is told, SystemExit too
+                text = " ".join(str(error).split())[:LONGEST]
+                fields = {"type": type(error).__name__[:LONGEST], "message": text}
+                self.lifeline.answer(Answer.FAILED, fields)
+
+    def handle(self, request: Frame) -> None:
+        """One request, with its answer."""
+        fields, arrays, answer = request.fields, request.arrays, self.lifeline.answer
+        match request.kind:
+            case Ask.LOAD:
+                answer(Answer.DONE, self.load(Path(fields["folder"]), fields["entry"]))
+            case Ask.SETUP:
+                self.setup(fields)
+                answer(Answer.DONE)
+            case Ask.ADVANCE:
+                self.advance(fields)
+            case Ask.STATE:
+                answer(Answer.DONE, arrays=dict(self.learners[0].state_dict()))
+            case Ask.RESTORE:
+                self.learners[0].load_state_dict(arrays)
+                answer(Answer.DONE)
+            case Ask.RETUNE:
+                own: Any = self.learners[fields["learner"]]
+                changed = own.retuned(rate=fields["rate"], steps=fields["steps"])
+                answer(Answer.DONE, {"learner": self.keep(self.learners, changed)})
+            case _:
+                learner = self.learners[fields["learner"]]
+                half = bool(fields.get("half"))
+                with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                    self.predicting(learner, request)
+
+    def predicting(self, learner: Any, request: Frame) -> None:
+        """The requests that meta-test is made of."""
+        fields, arrays, answer = request.fields, request.arrays, self.lifeline.answer
+        suffix = "_embedded" if fields.get("embedded") else ""
+        match request.kind:
+            case Ask.ADAPT:
+                state = getattr(learner, f"adapt{suffix}")(unpack_support(arrays))
+                answer(Answer.DONE, {"state": self.keep(self.states, state)})
+            case Ask.OBSERVE:
+                state = learner.observe(self.states[fields["state"]], unpack_support(arrays))
+                answer(Answer.DONE, {"state": self.keep(self.states, state)})
+            case Ask.PREDICT:
+                predict = getattr(learner, f"predict{suffix}")
+                output = predict(self.states[fields["state"]], unpack_query(arrays)).output
+                answer(Answer.DONE, arrays={"output": output})
+            case Ask.EMBED:
+                answer(Answer.DONE, arrays={"z": learner.embed_items(arrays["x"])})
+            case _:
+                raise MetabenchError(f"no request of kind {request.kind}")
+
+    def keep(self, where: dict[int, Any], what: Any) -> int:
+        """A new id for it."""
+        self.made += 1
+        where[self.made] = what
+        return self.made
+
+    def load(self, folder: Path, entry: str) -> dict[str, Any]:
+        """Import the class and say what it has."""
+        self.found = find_entry(folder, entry)
+        fields = parameter_model(self.found).model_fields
+        return {
+            "methods": [name for name in OPTIONAL if hasattr(self.found, name)],
+            "sequential": bool(self.found.card.sequential),
+            "knobs": [knob.model_dump(mode="json") for knob in self.found.card.knobs],
+            "parameters": {
+                name: None if f.is_required() else f.get_default(call_default_factory=True)
+                for name, f in fields.items()
+            },
+            "required": [name for name, f in fields.items() if f.is_required()],
+        }
+
+    def setup(self, fields: Mapping[str, Any]) -> None:
+        """Construct with checked hyper-parameters, then set up."""
+        model = parameter_model(self.found)
+        values = model.model_validate(fields["parameters"]).model_dump()
+        self.info = unpack_info(fields["info"])
+        learner = self.found(**values)
+        if hasattr(learner, "setup"):
+            learner.setup(self.info, int(fields["seed"]), CPU)
+        self.learners = {0: learner}
+
+    def advance(self, fields: Mapping[str, Any]) -> None:
+        """One meta-step; the first one begins meta-training."""
+        used = Usage.model_validate(fields["used"])
+        if "start" in fields:
+            start, assumed = fields["start"], self.info
+            assert assumed is not None
+            stub: Any = SimpleNamespace(
+                kind=assumed.kind,
+                input_shape=assumed.input_shape,
+                output_dim=assumed.output_dim,
+                largest_way=start["largest_way"],
+            )
+            budget = Budget.model_validate(start["budget"])
+            self.tasks = RemoteTasks(
+                assumed, stub, Address(()), budget, CPU, used, lifeline=self.lifeline
+            )
+            learner: Any = self.learners[0]
+            self.steps = iter(learner.meta_fit(self.tasks, int(start["seed"])))
+        assert self.tasks is not None
+        self.tasks.used, self.tasks.seed = used, int(fields["generator"])
+        try:
+            entry = next(self.steps, None)
+        except BudgetExhausted:
+            entry = None
+        if entry is None:
+            self.lifeline.answer(Answer.ENDED)
+        else:
+            loss = torch.tensor(float(entry.loss), dtype=torch.float64)
+            self.lifeline.answer(Answer.DONE, arrays={"loss": loss})
+
+
+def find_entry(folder: Path, entry: str) -> LearnerClass:
+    """``module:Class`` of the folder, or of what is installed."""
+    name, _, class_name = entry.rpartition(":")
+    name = name.removesuffix(".py").replace("/", ".")
+    path = folder.joinpath(*name.split(".")).with_suffix(".py")
+    if "." not in name and path.is_file() and name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(name)
+    found = getattr(module, class_name, None)
+    if not inspect.isclass(found):
+        raise MetabenchError(f"entry: {name} has no class {class_name!r}")
+    return require_contract(found)
+
+
+def main(fd: int, settings: str) -> None:
+    """The body of the process: ``settings`` is JSON of limits, and whether it is alone."""
+    given = json.loads(settings)
+    limits = Limits.model_validate(given["limits"])
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    import metabench.learners  # noqa: F401  before the folder is on the path
+
+    limits.apply(alone=given["alone"])
+    end = socket.socket(fileno=fd)
+    end.set_inheritable(False)
+    sys.path.append(given["folder"])
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        Worker(Lifeline(Channel(end))).serve()
+    sys.stdout.flush()
+    os._exit(0)
