@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from metabench.boards import Board, PanelBoard, Row, build_board, designs
 from metabench.boards.render import ORDER_NOTE, references
 from metabench.boards.verdicts import verdict
+from metabench.estimators import BreakEven
 from metabench.records import Record
 from metabench.reports.drawing import Picture, skill_pictures, training_pictures
 from metabench.reports.figures import SKILL_RANGE
@@ -23,8 +28,21 @@ from metabench.reports.tables import (
     estimator_tables,
     probe_summary,
 )
-from metabench.statistics import Interval, number
+from metabench.statistics import Interval, Place, number
 from metabench.store import Results, write_file
+
+FILTERS = ("family", "track")
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+@dataclass(frozen=True)
+class Trait:
+    """What the rows of a learner are filtered by."""
+
+    family: str
+    track: str
 
 
 @dataclass(frozen=True)
@@ -62,27 +80,17 @@ def build_report(results: Results) -> str:
 
     Records may come from strangers; every text of theirs is escaped.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     board = build_board(results)
     styles = looks(board)
-    environment = Environment(
-        loader=PackageLoader("metabench.reports", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = typeset
+    environment = pages()
     environment.filters["references"] = references
     environment.filters["verdict"] = verdict
     environment.filters["robustness_note"] = robustness_note
     environment.globals["order_note"] = ORDER_NOTE
-    environment.filters["across"] = across
-    environment.filters["outside"] = outside
     environment.filters["design_headers"] = designs.headers
     environment.filters["design_cells"] = lambda board, row: designs.cells(row, board)
     environment.filters["design_notes"] = designs.notes
+    traits = {row.label: _trait(row) for part in board.panels for row in part.rows}
     template = environment.get_template("report.html.j2")
     return template.render(
         sections=[_section(i, part, styles) for i, part in enumerate(board.panels, 1)],
@@ -90,7 +98,36 @@ def build_report(results: Results) -> str:
         looks=styles,
         classes={label: f"k{i}" for i, label in enumerate(sorted(styles))},
         summary=_summary(results, board),
+        traits=traits,
+        choices={name: sorted({getattr(t, name) for t in traits.values()}) for name in FILTERS},
     )
+
+
+def pages() -> Environment:
+    """What makes pages: it escapes every value, and fails on a name that is not given.
+
+    A page gets one script, and its hash for a policy under which nothing else runs.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("metabench.reports", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = environment.get_template("page.js").render()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.globals |= {"script": Markup(script), "script_hash": f"sha256-{digest}"}
+    environment.filters |= {
+        "number": typeset,
+        "across": across,
+        "outside": outside,
+        "sort_key": sort_key,
+    }
+    return environment
 
 
 def write_report(results: Results, path: Path) -> None:
@@ -101,6 +138,19 @@ def write_report(results: Results, path: Path) -> None:
 def typeset(value: float, digits: int = 2) -> str:
     """A number with a true minus sign, as wide as a digit."""
     return number(value, digits).replace("-", "−")
+
+
+def sort_key(value: Any) -> str:
+    """What a table's script sorts a cell by; nothing for what is missing, which goes last."""
+    if isinstance(value, Interval):
+        value = value.mean
+    elif isinstance(value, Place):
+        value = value.low + value.high / 1000
+    elif isinstance(value, BreakEven):
+        value = math.inf if value.level is None else value.level
+    if value is None or math.isnan(value):
+        return ""
+    return repr(float(value)).replace("inf", "Infinity")
 
 
 def across(value: float) -> float:
@@ -141,6 +191,10 @@ def _summary(results: Results, board: Board) -> Summary:
         versions=", ".join(sorted({r.environment.metabench for r in results.records})),
         one_seed=any(row.seeds_ok == 1 for part in board.panels for row in part.rows),
     )
+
+
+def _trait(row: Row) -> Trait:
+    return Trait(row.family, "transductive" if row.transductive else "inductive")
 
 
 def _section(index: int, part: PanelBoard, styles: Mapping[str, Look]) -> Section:

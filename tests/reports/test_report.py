@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -37,11 +39,21 @@ def page() -> str:
 
 def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
     for tag, attributes in tags(page):
-        assert tag not in ("script", "link", "iframe", "object")
+        assert tag not in ("link", "iframe", "object")
         for name in ("src", "srcset", "href"):
             value = attributes.get(name) or "#"
             assert value.startswith(("data:image/svg+xml", "#")), f"{tag} {name}={value[:60]}"
     assert len(page) < 5_000_000
+
+
+def test_the_one_script_is_the_one_that_the_policy_names(page: str) -> None:
+    assert [attributes for tag, attributes in tags(page) if tag == "script"] == [{}]
+    script = page.split("<script>")[1].split("</script>", maxsplit=1)[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = (a["content"] for t, a in tags(page) if t == "meta" and "http-equiv" in a)
+    assert policy is not None
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none';")
 
 
 def test_every_figure_has_words_and_a_dark_twin(page: str) -> None:
@@ -63,7 +75,7 @@ def test_names_errors_and_titles_from_records_are_escaped() -> None:
     protocol = make_protocol(suite_title=EVIL, question=EVIL, source_title=EVIL, training=EVIL)
     made = build_report(make_results([BASE, BAYES, evil, broken], protocol=protocol, suite=EVIL))
     found = tags(made)
-    assert not [t for t, _ in found if t == "script"]
+    assert [t for t, _ in found if t == "script"] == ["script"]
     assert not [a for _, a in found if any(name.startswith("on") for name in a)]
     assert "&lt;script&gt;" in made
 

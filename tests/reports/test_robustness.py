@@ -39,6 +39,6 @@ def test_the_page_shows_it_and_escapes_what_strangers_wrote() -> None:
     evil = Learner("<script>alert(1)</script>", falling(0.5, 0.0))
     page = build_report(make_results([BASE, BAYES, *ZOO, evil]))
     assert "<h3>Effective robustness</h3>" in page
-    assert "<script>" not in page
+    assert "<script>alert" not in page
     few = build_report(make_results([BASE, BAYES, *ZOO[:2]]))
     assert "Effective robustness needs 5 learners; here are 2." in few
