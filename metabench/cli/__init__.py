@@ -7,7 +7,19 @@ import sys
 import typer
 
 import metabench
-from metabench.cli import board, check, compare, export, gate, listing, power, report, run, validate
+from metabench.cli import (
+    board,
+    check,
+    ci,
+    compare,
+    export,
+    gate,
+    listing,
+    power,
+    report,
+    run,
+    validate,
+)
 from metabench.errors import MetabenchError, one_line
 
 app = typer.Typer(
@@ -43,6 +55,7 @@ app.command("compare")(compare.compare)
 app.command("power")(power.power)
 app.command("export")(export.export)
 app.command("gate")(gate.gate)
+app.command("ci")(ci.ci)
 app.command("validate")(validate.validate)
 
 

@@ -168,8 +168,8 @@ def overall_words(paired: Pairing, test: Test, spec: GateSpec) -> str:
         f"{mean} {paired.unit}, one-sided {level} bounds {signed(test.interval.low)} and "
         f"{signed(test.interval.high)} ({over}, {_seeds(test.seeds)}, paired t)"
     )
-    if test.identical:
-        return f"{text}; every seed's mean is the same"
+    if test.negligible:
+        return f"{text}: equal but for rounding"
     if test.seeds < LEAST_SEEDS:
         return f"{text}; {test.seeds} seeds are too few, run at least {LEAST_SEEDS}"
     if spec.rule == "merge" and test.status == "undecided":
@@ -216,7 +216,7 @@ def capped(spec: GateSpec, decision: Decision) -> str:
 
 def power_words(test: Test, spec: GateSpec, unit: str) -> str | None:
     """What these seeds could have seen, by the spread they show; None where there is none."""
-    if test.identical or test.seeds < LEAST_SEEDS or test.detectable is None:
+    if test.negligible or test.seeds < LEAST_SEEDS or test.detectable is None:
         return None
     chance = f"{100 * test.power(spec.margin):.0f} %"
     needed = test.seeds_needed(spec.margin)
