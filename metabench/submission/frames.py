@@ -86,6 +86,11 @@ class Frame:
     arrays: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+def _bytes(t: Tensor) -> memoryview:
+    array: Any = t.numpy()
+    return memoryview(array)
+
+
 def padded(size: int) -> int:
     """The next multiple of ``ALIGN``."""
     return -(-size // ALIGN) * ALIGN
@@ -109,7 +114,7 @@ def encode(frame: Frame) -> list[Any]:
     buffers: list[Any] = [header + head]
     for spec, t in zip(specs, tensors.values(), strict=True):
         if spec.bytes:
-            buffers.append(memoryview(t.reshape(-1).view(torch.uint8).numpy()))
+            buffers.append(_bytes(t.reshape(-1).view(torch.uint8)))
             buffers.append(bytes(padded(spec.bytes) - spec.bytes))
     return buffers
 
@@ -140,6 +145,10 @@ def decode_head(data: bytes, body: int) -> Head:
     names = {spec.name for spec in head.arrays}
     if len(names) != len(head.arrays):
         raise ProtocolError("frame: two arrays have the same name")
+    for spec in head.arrays:
+        # Empty arrays too: torch computes strides from the other axes.
+        if math.prod(max(1, n) for n in spec.shape) > MAX_BODY:
+            raise ProtocolError(f"frame: no array has the shape {spec.shape}")
     declared = sum(padded(spec.bytes) for spec in head.arrays)
     if declared != body:
         raise ProtocolError(f"frame: arrays of {declared} bytes declared, {body} sent")
@@ -154,10 +163,7 @@ def decode_arrays(specs: Sequence[ArraySpec], body: Tensor) -> dict[str, Tensor]
         start += padded(spec.bytes)
         if spec.dtype == "bool":
             raw = raw.ne(0)  # any other byte is no bool
-        try:
-            arrays[spec.name] = raw.view(DTYPES[spec.dtype]).view(spec.shape)
-        except RuntimeError:  # an empty array with axes beyond what can be counted
-            raise ProtocolError(f"frame: no array has the shape {spec.shape}") from None
+        arrays[spec.name] = raw.view(DTYPES[spec.dtype]).view(spec.shape)
     return arrays
 
 
@@ -191,7 +197,7 @@ class Channel:
         head = decode_head(bytes(raw), body_size)
         body = torch.empty(body_size, dtype=torch.uint8)
         if body_size:
-            self._fill(memoryview(body.numpy()), deadline)
+            self._fill(_bytes(body), deadline)
         return Frame(kind, sequence, head.fields, decode_arrays(head.arrays, body))
 
     def close(self) -> None:

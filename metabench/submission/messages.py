@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
 from pydantic import JsonValue
 from torch import Tensor
@@ -88,10 +89,10 @@ def pack_info(info: TaskInfo) -> dict[str, JsonValue]:
 
 def unpack_info(data: Mapping[str, JsonValue]) -> TaskInfo:
     """The inverse."""
-    values: dict[str, object] = dict(data)
-    values["input_shape"] = tuple(values["input_shape"])  # type: ignore[call-overload]
+    values: dict[str, Any] = dict(data)
+    values["input_shape"] = tuple(values["input_shape"])
     values["shape"] = Shape.model_validate(values["shape"])
-    return TaskInfo(**values)  # type: ignore[arg-type]
+    return TaskInfo(**values)
 
 
 def pack_support(support: Support) -> dict[str, Tensor]:

@@ -91,8 +91,8 @@ class WorkerProcess:
         except (EOFError, TimeLimitError, ProtocolError) as error:
             raise self.ended(error) from None
         if frame.sequence != self.sequence:
-            error = ProtocolError(f"frame: answers request {frame.sequence}, not {self.sequence}")
-            raise self.ended(error)
+            told = f"frame: answers request {frame.sequence}, not {self.sequence}"
+            raise self.ended(ProtocolError(told))
         return frame
 
     def ended(self, error: Exception) -> MetabenchError:
