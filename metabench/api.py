@@ -35,6 +35,7 @@ def run(
     retry: bool = False,
     checkpoint_seconds: float = 15.0,
     provenance: Provenance = "claimed",
+    salt: str | Path | None = None,
     watcher: Watcher | None = None,
 ) -> Results:
     """Meta-train and score learners, beside the suite's baselines; returns all their results.
@@ -45,7 +46,8 @@ def run(
     failed. ``workers`` processes run cells side by side (by default one a core, one on a GPU);
     0 runs them in this process, as does any class that was given as an object. ``parameters``
     gives hyper-parameters by learner name. ``provenance`` is ``verified`` where whoever runs this
-    is not who wrote the learners.
+    is not who wrote the learners. ``salt`` is the file of a secret (``metabench board salt``) that
+    test episodes are drawn with: private ones, in records of their own.
 
     Raises MetabenchError for anything that can be known to be wrong before work begins. A learner
     that fails afterwards has a record that says so, and the other cells go on.
@@ -54,6 +56,7 @@ def run(
     from metabench.running.environment import describe
     from metabench.running.local import Watcher, run_here, run_in_processes
     from metabench.running.plan import by_cost, plan, select_device
+    from metabench.salt import commitment, read_salt
     from metabench.tasks.cache import set_data_root
 
     if data_root is not None:
@@ -61,7 +64,9 @@ def run(
     chosen = select_device(device)
     several_learners = [learners] if isinstance(learners, str | type) else list(learners)
     several_suites = [suite] if isinstance(suite, str | Path | Suite) else list(suite)
-    cells = plan(several_learners, several_suites, preset, seeds, parameters)
+    secret = None if salt is None else read_salt(salt)
+    committed = "" if secret is None else commitment(secret)
+    cells = plan(several_learners, several_suites, preset, seeds, parameters, committed)
     store = Store(out)
     store.open()
     settings = Settings(
@@ -70,6 +75,7 @@ def run(
         data_root=None if data_root is None else str(Path(data_root).resolve()),
         checkpoint_seconds=checkpoint_seconds,
         provenance=provenance,
+        salt=secret,
     )
     if workers is None:
         workers = 1 if chosen.type == "cuda" else os.cpu_count() or 1

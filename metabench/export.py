@@ -32,6 +32,7 @@ COLUMNS = {
     "learner, version, parameters": "what was scored; parameters as JSON",
     "suite, fingerprint, preset, source": "what it was scored on; the fingerprint covers what "
     "decides a number",
+    "salt": "commitment of the secret that its episodes were drawn with; empty: public",
     "seed": "the meta-seed: the replicate. Episodes are nested in it",
     "status, error": "ok, failed, timeout or diverged, and why",
     "checkpoint": "meta-steps done when the episode was scored",
@@ -58,6 +59,7 @@ def cells_table(records: list[Record]) -> pd.DataFrame:
                 "fingerprint": key.fingerprint,
                 "preset": key.preset,
                 "source": key.source,
+                "salt": key.salt,
                 "seed": key.seed,
                 "data": json.dumps(key.data, sort_keys=True),
                 "protocol": key.protocol,

@@ -77,11 +77,17 @@ class CellKey(_Model):
     seed: int
     data: dict[str, str] = Field(description="content hash of every data set the cell reads")
     protocol: int = PROTOCOL
+    salt: str = Field(
+        default="",
+        pattern="^([0-9a-f]{64})?$",
+        description="commitment of the secret that its episodes were drawn with; empty: public",
+    )
 
     @property
     def id(self) -> str:
         """The record's name: 20 hex digits of the hash of the canonical JSON."""
-        canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
+        content = self.model_dump(exclude=None if self.salt else {"salt"})
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:20]
 
 

@@ -92,9 +92,11 @@ class PanelBoard:
 
     @property
     def title(self) -> str:
-        """Suite, source and preset, and the fingerprint where they are not enough."""
+        """Suite, source and preset; whose episodes, and the fingerprint where it takes that."""
         p = self.panel
         name = f"{p.suite} v{p.protocol.suite_version} / {p.source} ({p.preset} preset)"
+        if p.salt:
+            name += f", private episodes {p.salt[:8]}"
         return f"{name} [{p.fingerprint[:8]}]" if self.ambiguous else name
 
 
@@ -113,7 +115,8 @@ class DesignBoard:
     def title(self) -> str:
         """Suite and preset."""
         p = self.panels[0]
-        return f"{p.suite} v{p.protocol.suite_version}, all settings ({p.preset} preset)"
+        name = f"{p.suite} v{p.protocol.suite_version}, all settings ({p.preset} preset)"
+        return f"{name}, private episodes {p.salt[:8]}" if p.salt else name
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,8 @@ class Board:
 def build_board(results: Results) -> Board:
     """Compute the board; rows are ordered by mean out-of-distribution skill."""
     found = panels(results.records, results.episodes)
-    alike = Counter((p.suite, p.source, p.preset) for p in found)
-    boards = [_panel_board(p, alike[p.suite, p.source, p.preset] > 1) for p in found]
+    alike = Counter((p.suite, p.source, p.preset, p.salt) for p in found)
+    boards = [_panel_board(p, alike[p.suite, p.source, p.preset, p.salt] > 1) for p in found]
     return Board(tuple(boards), tuple(_design_boards(boards)))
 
 
@@ -138,7 +141,8 @@ def _design_boards(boards: Iterable[PanelBoard]) -> Iterator[DesignBoard]:
     for board in boards:
         panel = board.panel
         if panel.settings:
-            groups.setdefault((panel.suite, panel.preset, panel.fingerprint), []).append(board)
+            where = (panel.suite, panel.preset, panel.fingerprint, panel.salt)
+            groups.setdefault(where, []).append(board)
     for parts in groups.values():
         ends: dict[str, list[bool]] = {}
         flags: dict[str, tuple[str, ...]] = {}

@@ -133,7 +133,8 @@ def between_runs(one: Sequence[Panel], other: Sequence[Panel]) -> Iterator[Panel
     def identity(panel: Panel) -> tuple[object, ...]:
         protocol = panel.records[0].key.protocol
         data = tuple(sorted(panel.data.items()))
-        return panel.suite, panel.source, panel.preset, panel.fingerprint, data, protocol
+        where = panel.suite, panel.source, panel.preset, panel.fingerprint, panel.salt
+        return *where, data, protocol
 
     others = {identity(panel): panel for panel in other}
     shared = [(panel, others[identity(panel)]) for panel in one if identity(panel) in others]

@@ -43,6 +43,10 @@ def run(
         list[str] | None,
         typer.Option("--set", help="A hyper-parameter: LEARNER.NAME=VALUE; repeatable."),
     ] = None,
+    salt: Annotated[
+        Path | None,
+        typer.Option(help="File of a secret that test episodes are drawn with; see board salt."),
+    ] = None,
     retry: Annotated[bool, typer.Option(help="Run cells again that failed.")] = False,
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Seconds between the checkpoints of a training.")
@@ -61,6 +65,7 @@ def run(
             data_root=data_root,
             parameters=parse_settings(set_ or []),
             retry=retry,
+            salt=salt,
             checkpoint_seconds=checkpoint_seconds,
         )
     except KeyboardInterrupt:

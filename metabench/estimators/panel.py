@@ -14,7 +14,7 @@ from metabench.records import Condition, Protocol, Record
 
 @dataclass(frozen=True)
 class Panel:
-    """Cells of one suite, source, preset, fingerprint and data.
+    """Cells of one suite, source, preset, fingerprint, data and salt.
 
     ``rows`` is their episode table after meta-training, with a column ``label`` (the learner as the
     table names it) and a column ``risk``: 1 - accuracy, or the squared error; NaN for other
@@ -38,6 +38,8 @@ class Panel:
     """Their episode table after meta-training, with the columns of ``rows``."""
     siblings: tuple[Panel, ...] = field(default=(), repr=False)
     """The panels of the suite's other sources."""
+    salt: str = ""
+    """Commitment of the secret of private episodes; empty for public ones."""
 
     @property
     def scored(self) -> pd.DataFrame:
@@ -55,7 +57,7 @@ def levels_of(condition: Condition) -> int:
 
 
 def panels(records: Sequence[Record], episodes: pd.DataFrame) -> list[Panel]:
-    """Group records; different fingerprints, presets, data or protocols never share a panel.
+    """Group records; different fingerprints, presets, data, protocols or salts never share a panel.
 
     ``episodes`` is the records' episode table with the column ``record``.
     """
@@ -63,16 +65,24 @@ def panels(records: Sequence[Record], episodes: pd.DataFrame) -> list[Panel]:
     for record in records:
         key = record.key
         data = json.dumps(key.data, sort_keys=True)
-        where = (key.suite, key.source, key.preset, key.fingerprint, data, str(key.protocol))
+        where = (
+            key.suite,
+            key.source,
+            key.preset,
+            key.fingerprint,
+            data,
+            str(key.protocol),
+            key.salt,
+        )
         groups.setdefault(where, []).append(record)
     found = [_panel(group, episodes) for _, group in sorted(groups.items())]
     return [replace(one, siblings=_siblings(one, found)) for one in found]
 
 
 def _siblings(one: Panel, found: Sequence[Panel]) -> tuple[Panel, ...]:
-    def run(panel: Panel) -> tuple[str, str, str, int]:
+    def run(panel: Panel) -> tuple[str, str, str, int, str]:
         key = panel.records[0].key
-        return key.suite, key.preset, key.fingerprint, key.protocol
+        return key.suite, key.preset, key.fingerprint, key.protocol, key.salt
 
     return tuple(p for p in found if p.source != one.source and run(p) == run(one))
 
@@ -95,6 +105,7 @@ def _panel(records: list[Record], episodes: pd.DataFrame) -> Panel:
         preset=first.key.preset,
         fingerprint=first.key.fingerprint,
         data=first.key.data,
+        salt=first.key.salt,
         protocol=first.protocol,
         records=[r for r in records if r.learner.point is None],
         labels=names,

@@ -6,14 +6,14 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pandas as pd
 import torch
 
-from metabench.errors import DivergedError, TimeLimitError, one_line
+from metabench.errors import DivergedError, MetabenchError, TimeLimitError, one_line
 from metabench.evaluation import evaluate
 from metabench.learners.contract import MetaLearner, TaskStream
 from metabench.measures import Measures
@@ -22,6 +22,7 @@ from metabench.records import Environment, Isolation, Provenance, Record, Status
 from metabench.rng import Address, digest
 from metabench.running.history import history, snapshot_steps
 from metabench.running.plan import Cell
+from metabench.salt import commitment, mixed
 from metabench.store import Store
 from metabench.streams.evaluate import evaluate_streams
 from metabench.suite import dump_task
@@ -54,18 +55,26 @@ class Settings:
     provenance: Provenance = "claimed"
     isolation: Isolation = "none"
     """Of learners that don't say so themselves: see ``metabench.submission.remote``."""
+    salt: bytes | None = field(default=None, repr=False)
+    """The secret of salted cells, which no record, message or file ever holds."""
 
 
-def addresses(cell: Cell) -> tuple[Address, Address]:
+def addresses(cell: Cell, salt: bytes | None = None) -> tuple[Address, Address]:
     """The streams of meta-training and meta-test tasks.
 
     The first belongs to the training distribution: every learner trains on the same tasks, in
-    whatever suite.
+    whatever suite. The second belongs to the secret as well, if the cell has one: whoever does not
+    know it cannot draw its episodes. Raises MetabenchError for another secret than the cell's.
     """
     key, source = cell.key, cell.source
     tasks = digest(json.dumps([dump_task(source.train), source.episode.model_dump()])).hex()
     base = Address.of("metabench", key.fingerprint, key.source)
-    return Address.of("metabench", "meta-train", tasks, key.seed), base.child("meta-test", key.seed)
+    test = base.child("meta-test", key.seed)
+    if key.salt:
+        if salt is None or commitment(salt) != key.salt:
+            raise MetabenchError(f"{cell.title}: not the secret that this cell is committed to")
+        test = test.child("salt", mixed(salt, *test.parts))
+    return Address.of("metabench", "meta-train", tasks, key.seed), test
 
 
 def run_cell(
@@ -74,7 +83,7 @@ def run_cell(
     """Train, evaluate and store; an error of the learner becomes the record's status."""
     preset = cell.suite.get_preset(cell.key.preset)
     device = torch.device(settings.device)
-    train_address, test_address = addresses(cell)
+    train_address, test_address = addresses(cell, settings.salt)
     budget = preset.budget
     deadline = time.monotonic() + budget.seconds
     stream = TaskStream(

@@ -125,12 +125,14 @@ def plan(
     preset: str,
     seeds: int | range | None = None,
     parameters: Overrides | None = None,
+    salt: str = "",
 ) -> list[Cell]:
     """Every cell, baselines and oracle included; all that can be checked is checked here.
 
     ``parameters`` gives hyper-parameters by learner name; they overrule the preset's. A learner
     that cannot do a suite's kind of task, or has no knobs where a suite turns them, is an error if
     it can do none of the suites. ``seeds`` is how many meta-seeds, 0 and following, or which.
+    ``salt`` is the commitment of the secret that episodes are drawn with.
     """
     if isinstance(seeds, int) and seeds < 1:
         raise MetabenchError(f"seeds: must be at least 1, found {seeds}")
@@ -160,7 +162,7 @@ def plan(
             for seed in chosen_seeds:
                 at_seed = source.at_seed(seed)
                 for learner_class, reference, changes in scored:
-                    key = _key(suite, source, preset, seed, data, learner_class, changes)
+                    key = _key(suite, source, preset, seed, data, learner_class, changes, salt)
                     cell = Cell(key, suite, at_seed, learner_class, reference)
                     for one in _designed(cell, _fixed(suite, preset, learner_class, changes)):
                         cells.setdefault(one.id, one)
@@ -201,6 +203,7 @@ def _key(
     data: dict[str, str],
     learner: LearnerClass | None,
     overrides: Overrides,
+    salt: str,
 ) -> CellKey:
     """The identity of a cell; ``learner`` is None for the oracle."""
     name = ORACLE if learner is None else learner.card.name
@@ -218,6 +221,7 @@ def _key(
         parameters=values,
         seed=seed,
         data=data,
+        salt=salt,
     )
 
 
