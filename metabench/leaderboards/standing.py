@@ -11,10 +11,10 @@ from scipy import stats
 
 from metabench.boards import Board, build_board
 from metabench.boards.ranking import UNRANKED
+from metabench.boards.scores import task_scores
 from metabench.errors import MetabenchError
-from metabench.estimators import IDENTIFIABLE
 from metabench.leaderboards.spec import BoardSpec
-from metabench.records import IN_DISTRIBUTION, Record
+from metabench.records import Record
 from metabench.statistics import (
     Interval,
     Place,
@@ -87,7 +87,7 @@ def standing(spec: BoardSpec, results: Results) -> Leaderboard:
     episodes = results.episodes[results.episodes["record"].isin(kept)]
     board = build_board(Results(records, episodes))
     _one_panel_each(spec, board)
-    scores = _scores(board)
+    scores = task_scores(board)
     by_label: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda r: r.id):
         by_label.setdefault(record.key.learner, []).append(record)
@@ -124,22 +124,6 @@ def _one_panel_each(spec: BoardSpec, board: Board) -> None:
                     f"board {spec.name}: several variants of a learner on suite {suite!r} "
                     f"({', '.join(variants)}); a board has one of each name"
                 )
-
-
-def _scores(board: Board) -> pd.DataFrame:
-    """Skill: rows (label, seed), columns (suite, source, condition); the mean over levels."""
-    parts = []
-    for part in board.panels:
-        panel = part.panel
-        worlds = [c.name for c in panel.protocol.conditions if not c.diagnostic]
-        known = part.skills[part.skills["status"] == IDENTIFIABLE]
-        known = known[known["condition"].isin([IN_DISTRIBUTION, *worlds])]
-        mean = known.groupby(["label", "seed", "condition"], as_index=False)["skill"].mean()
-        parts.append(mean.assign(suite=panel.suite, source=panel.source))
-    table = pd.concat(parts, ignore_index=True)
-    return table.pivot_table(
-        index=["label", "seed"], columns=["suite", "source", "condition"], values="skill"
-    )
 
 
 def _track(
