@@ -55,10 +55,11 @@ def run(
     data_root: Path | None = None,
     workers: int | None = None,
     watcher: Watcher | None = None,
+    retry: bool = True,
 ) -> Results:
     """Run the cells that are not there yet; those of baselines are taken from ``earlier`` runs.
 
-    A cell that failed runs again: what stopped it may have been the machine.
+    With ``retry`` a cell that failed runs again: what stopped it may have been the machine.
     """
     from metabench import api
     from metabench.gate.fresh import carry
@@ -82,5 +83,5 @@ def run(
         data_root=data_root,
         workers=workers,
         watcher=watcher,
-        retry=True,
+        retry=retry,
     )

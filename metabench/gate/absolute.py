@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from metabench.estimators import (
 from metabench.gate.decision import Status
 from metabench.gate.pairing import records_of
 from metabench.gate.spec import GateSpec, _Where
-from metabench.records import IN_DISTRIBUTION
+from metabench.records import IN_DISTRIBUTION, Probe, Protocol
 from metabench.statistics import Interval, number, t_interval
 
 LEVEL = 0.95
@@ -62,8 +62,11 @@ def failed_cells(panel: Panel, learner: str) -> list[Check]:
     return [Check(_place(panel), "cells", "cells", status, evidence)]
 
 
-def probe_checks(panel: Panel, learner: str) -> list[Check]:
+def probe_checks(panel: Panel, learner: str, only: Probe | None = None) -> list[Check]:
     """What the suite's probes say of it, one check a probe, condition and level."""
+    if only is not None:
+        protocol = panel.protocol.model_copy(update={"probes": [only]})
+        panel = replace(panel, protocol=protocol)
     table = probe_table(panel)
     own = table[table["label"] == label_in(panel, learner)]
     return [_probe(panel, row) for _, row in own.iterrows()]
@@ -97,6 +100,20 @@ def _probe(panel: Panel, row: pd.Series) -> Check:
     return Check(_place(panel), f"{row['probe']}{where}", "probe", status, text, numbers)
 
 
+def together(checks: Sequence[Check], name: str) -> Check:
+    """One check for several of the same probe: the worst status, and what led to it."""
+    status = worst([check.status for check in checks])
+    said = [c for c in checks if c.status == status]
+    texts = [c.evidence if len(checks) == 1 else f"{c.name}: {c.evidence}" for c in said]
+    return Check(checks[0].place, name, "probe", status, "\n".join(texts))
+
+
+def judged_conditions(protocol: Protocol) -> list[str]:
+    """In distribution, then every world to do well in."""
+    worlds = [c.name for c in protocol.conditions if not c.diagnostic]
+    return [IN_DISTRIBUTION, *worlds]
+
+
 def harm_checks(panel: Panel, learner: str) -> list[Check]:
     """Is meta-learning shown to do harm? One check a condition, in distribution first.
 
@@ -105,12 +122,13 @@ def harm_checks(panel: Panel, learner: str) -> list[Check]:
     """
     skills = skill_table(panel)
     own = skills[skills["label"] == label_in(panel, learner)]
-    checks = [_harm(panel, own, IN_DISTRIBUTION, [0])]
-    for condition in panel.protocol.conditions:
-        if not condition.diagnostic and condition.name in set(own["condition"]):
-            last = levels_of(condition)
-            levels = [2, 5] if last >= 5 else [min(2, last)]
-            checks.append(_harm(panel, own, condition.name, levels))
+    last = {c.name: levels_of(c) for c in panel.protocol.conditions}
+    checks = []
+    for name in judged_conditions(panel.protocol):
+        levels = [0] if name == IN_DISTRIBUTION else [min(2, last[name])]
+        if name in last and last[name] >= 5:
+            levels.append(5)
+        checks.append(_harm(panel, own, name, levels))
     return checks
 
 
