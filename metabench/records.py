@@ -222,6 +222,9 @@ class LearnerInfo(_Model):
     point: int | None = Field(
         default=None, description="which setting of the design this is; None: the defaults"
     )
+    parameters: int | None = Field(
+        default=None, ge=0, description="learnable numbers, counted; None: nobody counted"
+    )
 
 
 class Record(_Model):

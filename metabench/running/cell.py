@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ import torch
 
 from metabench.errors import DivergedError, MetabenchError, TimeLimitError, one_line
 from metabench.evaluation import evaluate
-from metabench.learners.contract import MetaLearner, TaskStream
+from metabench.learners.contract import MetaLearner, MetaTrained, TaskStream
 from metabench.measures import Measures
 from metabench.predictors import LearnerPredictor, OraclePredictor, Predictor
 from metabench.records import Environment, Isolation, Provenance, Record, Status, Usage
@@ -95,6 +95,7 @@ def run_cell(
     status: Status = "ok"
     message: str | None = None
     evaluation_seconds = 0.0
+    parameters: int | None = None
 
     def on_step(step: int, loss: float) -> None:
         # A budget of tasks may end before the steps do: extrapolate from tasks a step so far.
@@ -119,6 +120,7 @@ def run_cell(
                 settings.checkpoint_seconds,
                 snapshot_steps(budget.steps, preset.checkpoints),
             )
+            parameters = learnable(learner)
             predictor = LearnerPredictor(learner, device)
         began = time.monotonic()
         points = cell.source.points
@@ -147,7 +149,9 @@ def run_cell(
         if settings.traceback:
             raise
         status, message = "failed", one_line(error)
-    record = new_record(cell, settings, status, message, stream.used, log, evaluation_seconds)
+    record = new_record(
+        cell, settings, status, message, stream.used, log, evaluation_seconds, parameters
+    )
     return store.write(record, None if rows is None else identified(rows, cell))
 
 
@@ -175,6 +179,18 @@ def new_learner(cell: Cell, device: torch.device) -> MetaLearner[Any]:
     return learner
 
 
+def learnable(learner: MetaLearner[Any]) -> int:
+    """How many numbers meta-training sets.
+
+    Those of ``parameters`` where a learner keeps them in a mapping, else all floating-point numbers
+    of its state; none without meta-training, but for a network that it starts every task from.
+    """
+    own = getattr(learner, "parameters", None)
+    if not isinstance(own, Mapping):
+        own = learner.state_dict() if isinstance(learner, MetaTrained) else {}
+    return sum(t.numel() for t in own.values() if t.is_floating_point())
+
+
 def new_record(
     cell: Cell,
     settings: Settings,
@@ -183,6 +199,7 @@ def new_record(
     used: Usage | None = None,
     log: TrainingLog | None = None,
     evaluation_seconds: float = 0.0,
+    parameters: int | None = None,
 ) -> Record:
     """A record of this cell, not yet stored."""
     preset = cell.suite.get_preset(cell.key.preset)
@@ -191,7 +208,7 @@ def new_record(
         key=cell.key,
         status=status,
         error=error,
-        learner=cell.info(),
+        learner=cell.info().model_copy(update={"parameters": parameters}),
         protocol=cell.suite.protocol(cell.source, cell.key.preset),
         budget=preset.budget,
         used=used or Usage(),
