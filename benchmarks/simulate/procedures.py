@@ -122,6 +122,10 @@ def studies() -> list[Study]:
         rows += [
             Study("t over seeds, episodes ended by their interval", "coverage", "accuracy 0.9",
                   seeds, *good, partial(trials.stopped_covers, seeds), 20),
+            Study("skill, ratio of means over seeds", "coverage", "skill -2, uneven room", seeds,
+                  *good, partial(trials.skill_covers, seeds), 10),
+            Study("skill, mean of the seeds' ratios", "coverage", "skill -2, uneven room", seeds,
+                  *good, partial(trials.mean_of_ratios_covers, seeds), offered=False),
             Study("Holm over ten probes", "false alarms", "no effect anywhere", seeds, 0, 0.055,
                   partial(trials.holm_errs, seeds)),
             Study("rank sets, all at once", "coverage", "six entrants, gaps of 3 SD", seeds,

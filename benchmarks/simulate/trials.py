@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from metabench.estimators.skill import linearised
 from metabench.statistics import aggregate, comparison, families, ranks
 from metabench.statistics.intervals import Interval, t_interval
 from metabench.statistics.sequential import BettingInterval
@@ -181,6 +183,33 @@ def equal_declared_ahead(true: float, rng: np.random.Generator) -> bool:
     """Whether one of two learners within a point is declared ahead with 95 %."""
     behind, _, ahead = families.signed_rank_posterior(rng.normal(true, 1.5, 12), rope=1.0)
     return max(behind, ahead) > CONFIDENCE
+
+
+SPREAD, SKILL = 0.6, -2.0
+"""Relative deviation of a seed's room between baseline and oracle; true skill."""
+
+
+def gains_and_rooms(seeds: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """What a learner gains on the baseline, and what there is to gain, of every seed.
+
+    The room has mean 1 and a long upper tail, as a mean of squared errors over episodes has; half
+    of what makes the baseline bad in a seed makes the learner bad too.
+    """
+    room = rng.gamma(1 / SPREAD**2, SPREAD**2, seeds)
+    return SKILL + 0.5 * (room - 1) + rng.normal(0, SPREAD, seeds), room
+
+
+def skill_covers(seeds: int, rng: np.random.Generator) -> bool:
+    """The interval of skill on every board."""
+    gain, room = (pd.Series(values) for values in gains_and_rooms(seeds, rng))
+    one_group = [pd.Series(np.zeros(seeds))]
+    return contains(t_interval(linearised(gain, room, one_group).tolist()), SKILL)
+
+
+def mean_of_ratios_covers(seeds: int, rng: np.random.Generator) -> bool:
+    """The same with each seed's own ratio."""
+    gain, room = gains_and_rooms(seeds, rng)
+    return contains(t_interval((gain / room).tolist()), SKILL)
 
 
 STOP, QUERIES, ACCURACY = 0.1, 25, 0.9

@@ -25,7 +25,9 @@ def skill_table(panel: Panel) -> pd.DataFrame:
     Columns: label, condition, level, seed, risk, base, base_risk, oracle_risk, skill, status.
     ``base`` is the declared baseline with the least mean risk over seeds in that condition and
     level; its risk of the same seed, on the same episodes, is R_base. R_oracle is the Bayes
-    predictor's risk of that seed, or the declared ceiling's. Where the mean over seeds of
+    predictor's risk of that seed, or the declared ceiling's. A learner's skill is the ratio of the
+    means over seeds, and a seed's the value of ``linearised``: a mean of ratios would be that of
+    the seed with the least room. Where the mean over seeds of
     R_base - R_oracle is below the protocol's floor, or some seed's is not positive, no learner can
     be told from another: the status is "unidentifiable" for every seed and skill is NaN, as it is
     with "no baseline" and "no oracle".
@@ -46,9 +48,21 @@ def skill_table(panel: Panel) -> pd.DataFrame:
         ["no baseline", "no oracle", "unidentifiable"],
         IDENTIFIABLE,
     )
-    skill = (table["base_risk"] - table["risk"]) / gap.where(gap > 0)
-    table["skill"] = skill.where(table["status"] == IDENTIFIABLE)
+    known = table["status"] == IDENTIFIABLE
+    gain = (table["base_risk"] - table["risk"]).astype(float).where(known)
+    table["skill"] = linearised(gain, gap.where(known), [table[key] for key in ["label", *CELL]])
     return table
+
+
+def linearised(gain: pd.Series, room: pd.Series, keys: list[pd.Series]) -> pd.Series:
+    """One value a seed, whose mean over the seeds of a group is r = sum(gain) / sum(room).
+
+    r + (gain_j - r room_j) / mean(room): the spread over seeds is that of the ratio to first order
+    (Cochran 1977, section 6.4). Where gain_j = room_j it is 1 and where gain_j = 0 it is 0.
+    """
+    mean = room.groupby(keys).transform("mean")
+    ratio = gain.groupby(keys).transform("mean") / mean
+    return ratio + (gain - ratio * room) / mean
 
 
 def _base(panel: Panel, risk: pd.DataFrame) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from metabench.estimators import (
 )
 from metabench.records import IN_DISTRIBUTION, ORACLE
 from metabench.store import Results
+from tests.estimators.tables import panel_of, rows
 from tests.factories import (
     BASE,
     BAYES,
@@ -52,6 +53,23 @@ def test_skill_is_zero_for_the_base_one_for_the_oracle_and_linear_between() -> N
     maml = skill_of(results, "maml")["skill"]
     assert maml[IN_DISTRIBUTION, 0].to_numpy() == pytest.approx(0.8)
     assert maml["ramp", 4].to_numpy() == pytest.approx(0.8 - 1.2)
+
+
+def test_skill_over_seeds_is_the_ratio_of_means_and_no_seed_with_little_room_rules_it() -> None:
+    # Room 1.0, 0.5 and 0.06; the learner's risk is 0.3 above the oracle's in every seed.
+    base, best, risk = np.array([1.0, 0.5, 0.06]), np.zeros(3), np.full(3, 0.3)
+    parts = [
+        rows(label, IN_DISTRIBUTION, values[:, None], seed=range(3))
+        for label, values in (("ridge", base), (ORACLE, best), ("maml", risk))
+    ]
+    table = skill_table(panel_of(*parts, conditions=[], floor=0.05))
+    skill = {label: own["skill"].to_numpy() for label, own in table.groupby("label")}
+    assert skill["ridge"] == pytest.approx(np.zeros(3))
+    assert skill[ORACLE] == pytest.approx(np.ones(3))
+    # Ratios of the seeds are 0.7, 0.4 and -4: their mean would be -0.97.
+    assert skill["maml"].mean() == pytest.approx((0.7 + 0.2 - 0.24) / 1.56)
+    ratio = 0.66 / 1.56
+    assert skill["maml"] == pytest.approx(ratio + (base - risk - ratio * base) / 0.52)
 
 
 def test_accuracy_is_scored_against_the_declared_ceiling() -> None:
