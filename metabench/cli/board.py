@@ -66,8 +66,18 @@ def build(
 @app.command()
 def verify(
     folders: Annotated[list[Path], typer.Argument(help="Folders of leaderboards.")],
+    replay: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Run so many cells of baselines again and compare them bit for bit."
+        ),
+    ] = 0,
 ) -> None:
-    """Rebuild the tables of leaderboards; exit code 1 if any differs from what is there."""
+    """Rebuild the tables of leaderboards; exit code 1 if any differs from what is there.
+
+    Private records must belong to the board's commitment, and the secret, once it is revealed, must
+    hash to it.
+    """
     from metabench import leaderboards
 
     drifted = False
@@ -77,7 +87,82 @@ def verify(
         typer.echo(f"{folder}: {'differs from its records' if differences else 'as its records'}")
         for difference in differences:
             typer.echo(difference)
+        if replay:
+            drifted |= _replayed(folder, replay)
     raise typer.Exit(int(drifted))
+
+
+def _replayed(folder: Path, count: int) -> bool:
+    """Run cells of baselines again, private ones first; whether any gave other numbers."""
+    from metabench import leaderboards
+    from metabench.running.replay import replay, replayable
+    from metabench.salt import parse_salt
+    from metabench.store import Store
+
+    revealed = leaderboards.load_spec(folder).private.secret
+    secret = None if revealed is None else parse_salt(revealed, "secret")
+    results = Store(folder).load()
+    able = [r for r in results.records if replayable(r) and (secret is not None or not r.key.salt)]
+    able.sort(key=lambda r: (not r.key.salt, r.id))
+    problems = [p for r in able[:count] if (p := replay(results, r, secret)) is not None]
+    for problem in problems:
+        typer.echo(problem)
+    typer.echo(f"{folder}: {len(able[:count])} cells run again, {len(problems)} differ")
+    return bool(problems)
+
+
+SALT = Annotated[
+    Path | None,
+    typer.Option(help="File of the secret; by default the folder's name with .salt, beside it."),
+]
+
+
+@app.command()
+def salt(
+    folder: Annotated[Path, typer.Argument(help="A leaderboard's folder.")],
+    release: Annotated[str | None, typer.Option(help="Its name; by default the date.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File for the secret, outside the folder; by default beside it."),
+    ] = None,
+) -> None:
+    """Open a release: make the secret of its private episodes and commit the board to it."""
+    from metabench import leaderboards
+
+    path = leaderboards.open_release(folder, release, out)
+    typer.echo(f"{path}: the secret; keep it, tell nobody, and don't commit it")
+    typer.echo(f"{folder / 'board.toml'}: its commitment; publish this before anyone is scored")
+
+
+@app.command()
+def submit(
+    folder: Annotated[Path, typer.Argument(help="A leaderboard's folder.")],
+    run: Annotated[Path, typer.Argument(help="A run folder made with --salt.")],
+    author: Annotated[str, typer.Option(help="Who submits: one public score each.")],
+    learner: Annotated[
+        str | None, typer.Option(help="Of the run; needed where it has several.")
+    ] = None,
+    salt: SALT = None,
+) -> None:
+    """Score a submission on private episodes; its author hears a new score if the Ladder moves."""
+    from metabench import leaderboards
+    from metabench.boards.text import plain
+
+    heard = leaderboards.submit(folder, run, author, learner, salt)
+    typer.echo(plain(f"submission {heard.number}, {heard.author}: {heard.outcome}"))
+    typer.echo(f"public score {heard.score:.4f}")
+
+
+@app.command()
+def reveal(
+    folder: Annotated[Path, typer.Argument(help="A leaderboard's folder.")],
+    salt: SALT = None,
+) -> None:
+    """End a release: publish its secret and the records behind the public scores."""
+    from metabench import leaderboards
+
+    for path in leaderboards.reveal(folder, salt):
+        typer.echo(str(path))
 
 
 @app.command()

@@ -7,28 +7,28 @@ from pathlib import Path
 
 from metabench.leaderboards.history import LATEST, keep
 from metabench.leaderboards.spec import load_spec
-from metabench.leaderboards.standing import Leaderboard, standing
-from metabench.leaderboards.writing import to_csv, to_json, to_latex, to_markdown
+from metabench.leaderboards.standing import Leaderboard, selected, standing
+from metabench.leaderboards.submissions import told
+from metabench.leaderboards.writing import PAGE, to_csv, to_json, to_latex, to_markdown
 from metabench.store import Store, write_file
-
-TABLES = {
-    "README.md": to_markdown,
-    "board.csv": to_csv,
-    "board.tex": to_latex,
-    LATEST: to_json,
-}
-PAGE = "report.html"
-"""Every suite's page; made with the tables, and not compared, since fonts draw it."""
 
 
 def rebuilt(folder: Path | str) -> tuple[Leaderboard, dict[str, str]]:
     """The leaderboard of a folder and the text of each of its tables."""
     made = standing(load_spec(folder), Store(folder).load())
-    return made, {name: write(made) for name, write in TABLES.items()}
+    return made, {
+        "README.md": to_markdown(made, told(folder)),
+        "board.csv": to_csv(made),
+        "board.tex": to_latex(made),
+        LATEST: to_json(made),
+    }
 
 
 def build(folder: Path | str) -> list[Path]:
-    """Write the tables and the page, and keep the build before; the paths."""
+    """Write the tables and the page, and keep the build before; the paths.
+
+    The page is not compared later on: fonts draw its figures.
+    """
     from metabench.reports import write_report
 
     _, texts = rebuilt(folder)
@@ -39,7 +39,7 @@ def build(folder: Path | str) -> list[Path]:
         write_file(path, text.encode())
         paths.append(path)
     page = Path(folder) / PAGE
-    write_report(Store(folder).load(), page)
+    write_report(selected(load_spec(folder), Store(folder).load()), page)
     return [*paths, page]
 
 

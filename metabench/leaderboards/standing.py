@@ -13,8 +13,9 @@ from metabench.boards import Board, build_board
 from metabench.boards.ranking import UNRANKED
 from metabench.boards.scores import task_scores
 from metabench.errors import MetabenchError
+from metabench.leaderboards.private import Gap, counted, gap, require_committed, require_pool
 from metabench.leaderboards.spec import BoardSpec
-from metabench.records import Record
+from metabench.records import IN_DISTRIBUTION, Record
 from metabench.statistics import (
     Interval,
     Place,
@@ -22,6 +23,7 @@ from metabench.statistics import (
     iqm,
     optimality_gap,
     rank_sets,
+    t_interval,
 )
 from metabench.store import Results
 
@@ -43,22 +45,28 @@ class Entry:
     iqm: Interval | None
     """Interquartile mean of skill over tasks and seeds."""
     optimality_gap: Interval | None
-    worst_suite: tuple[str, float] | None
-    """The suite and source with the least mean skill."""
+    worst_suite: tuple[str, Interval] | None
+    """The suite and source with the least mean skill over its shifted conditions, and that skill;
+    the interval is its own, and does not know that it was picked."""
     flags: tuple[str, ...]
     """"suite/source: probe" of all that fired."""
+    parameters: tuple[int, int] | None
+    """Learnable numbers, the least and the most over suites; None where nobody counted."""
     tasks: float
     """Meta-training tasks, the mean over cells."""
-    hours: float
-    """Of meta-training and evaluation, all seeds and suites."""
+    training_seconds: float
+    """Of meta-training, the mean over cells."""
+    evaluation_seconds: float
     devices: tuple[str, ...]
     metabench: tuple[str, ...]
     """Versions that made its records."""
     date: str
     """Of its latest record."""
     place: Place | None = None
-    mean_rank: float | None = None
-    """Over tasks, among the entrants of the track."""
+    mean_rank: Interval | None = None
+    """Rank over tasks in the results of one seed, among the entrants of the track."""
+    gap: Gap | None = None
+    """Public less private skill; None without records of both."""
     unranked: str | None = None
     """Why there is no place."""
 
@@ -72,24 +80,48 @@ class Leaderboard:
     tasks: tuple[str, ...]
     """What was averaged over: "suite/source condition"."""
     board: Board
+    salt: str = ""
+    """Commitment of the private episodes that ranks come from; empty: public ones."""
+
+    @property
+    def anchors(self) -> dict[str, str]:
+        """Section of the page by "suite/source", of the episodes that ranks come from."""
+        return {
+            f"{part.panel.suite}/{part.panel.source}": f"panel-{i}"
+            for i, part in enumerate(self.board.panels, 1)
+            if part.panel.salt == self.salt
+        }
 
 
-def standing(spec: BoardSpec, results: Results) -> Leaderboard:
-    """Compute every entry.
-
-    Raises MetabenchError if a suite of the board has no records, or has them of several
-    fingerprints, data or presets, which cannot stand in one table.
-    """
+def selected(spec: BoardSpec, results: Results) -> Results:
+    """The records that a board is about, with their episodes."""
     records = [
         r for r in results.records if r.key.suite in spec.suites and r.key.preset == spec.preset
     ]
     kept = {r.id for r in records}
-    episodes = results.episodes[results.episodes["record"].isin(kept)]
-    board = build_board(Results(records, episodes))
-    _one_panel_each(spec, board)
-    scores = task_scores(board)
+    return Results(records, results.episodes[results.episodes["record"].isin(kept)])
+
+
+def standing(spec: BoardSpec, results: Results) -> Leaderboard:
+    """Compute every entry; from private episodes where there are any.
+
+    Raises MetabenchError if a suite of the board has no records, or has them of several
+    fingerprints, data or presets, which cannot stand in one table, or of private episodes that the
+    board is not committed to.
+    """
+    results = selected(spec, results)
+    require_committed(spec, results.records)
+    board = build_board(results)
+    require_pool(spec, [part.panel for part in board.panels])
+    salts = sorted({part.panel.salt for part in board.panels}) or [""]
+    views = {s: Board(tuple(p for p in board.panels if p.panel.salt == s)) for s in salts}
+    for view in views.values():
+        _one_panel_each(spec, view)
+    tables = {salt: counted(spec, task_scores(view)) for salt, view in views.items()}
+    salt = salts[-1]
+    scores = tables[salt]
     by_label: dict[str, list[Record]] = {}
-    for record in sorted(records, key=lambda r: r.id):
+    for record in sorted(results.records, key=lambda r: r.id):
         by_label.setdefault(record.key.learner, []).append(record)
     entries: list[Entry] = []
     for transductive in (False, True):
@@ -98,9 +130,12 @@ def standing(spec: BoardSpec, results: Results) -> Leaderboard:
             for label, own in by_label.items()
             if own[0].learner.transductive == transductive and own[0].learner.family not in UNRANKED
         }
-        entries += _track(spec, board, scores, track)
+        placed = _track(spec, views[salt], salt, scores, track)
+        if len(tables) > 1:
+            placed = [replace(e, gap=gap(spec, e.label, tables[""], scores)) for e in placed]
+        entries += placed
     tasks = tuple("{}/{} {}".format(*column) for column in scores.columns)
-    return Leaderboard(spec, tuple(entries), tasks, board)
+    return Leaderboard(spec, tuple(entries), tasks, board, salt)
 
 
 def _one_panel_each(spec: BoardSpec, board: Board) -> None:
@@ -127,29 +162,37 @@ def _one_panel_each(spec: BoardSpec, board: Board) -> None:
 
 
 def _track(
-    spec: BoardSpec, board: Board, scores: pd.DataFrame, track: dict[str, list[Record]]
+    spec: BoardSpec,
+    board: Board,
+    salt: str,
+    scores: pd.DataFrame,
+    track: dict[str, list[Record]],
 ) -> list[Entry]:
     whole: dict[str, Array] = {}
     reasons: dict[str, str] = {}
     known = set(scores.index.get_level_values("label"))
-    for label, own in track.items():
+    for label, every in track.items():
+        own = [r for r in every if r.key.salt == salt]
+        if not own:
+            reasons[label] = "no private episodes"
+            continue
         table, reason = _complete(spec, scores, label, own, label in known)
         if reason is None:
             whole[label] = table
         else:
             reasons[label] = reason
     places: dict[str, Place] = {}
-    ranks: dict[str, float] = {}
+    ranks: dict[str, Interval] = {}
     if whole:
         seeds = min(len(table) for table in whole.values())
         per_seed = np.stack([iqm(table[:seeds, None, :]) for table in whole.values()])
         places = dict(zip(whole, rank_sets(per_seed), strict=True))
-        means = np.stack([table.mean(axis=0) for table in whole.values()])
-        mean_ranks = stats.rankdata(-means, axis=0).mean(axis=1)
-        ranks = {label: float(r) for label, r in zip(whole, mean_ranks, strict=True)}
+        each = np.stack([table[:seeds] for table in whole.values()])
+        mean_ranks = stats.rankdata(-each, axis=0).mean(axis=2)
+        ranks = {label: t_interval(list(r)) for label, r in zip(whole, mean_ranks, strict=True)}
     entries = [
         replace(
-            _entry(board, label, own, whole.get(label)),
+            _entry(board, label, own, scores, whole.get(label)),
             place=places.get(label),
             mean_rank=ranks.get(label),
             unranked=reasons.get(label),
@@ -185,15 +228,30 @@ def _complete(
     return values, f"{missing} tasks lack a seed" if missing else None
 
 
-def _entry(board: Board, label: str, own: list[Record], scores: Array | None) -> Entry:
+def _worst(table: pd.DataFrame) -> tuple[str, Interval] | None:
+    """From skills by seed and task: the place with the least mean over its shifted conditions."""
+    found: dict[str, Interval] = {}
+    columns: list[tuple[str, str, str]] = list(table.columns)
+    for place in sorted({column[:2] for column in columns}):
+        own = [c for c in columns if c[:2] == place]
+        shifted = [c for c in own if c[2] != IN_DISTRIBUTION]
+        values = table[shifted or own].dropna().mean(axis=1)
+        if len(values):
+            found["/".join(place)] = t_interval([float(v) for v in values])
+    return min(found.items(), key=lambda item: item[1].mean) if found else None
+
+
+def _entry(
+    board: Board, label: str, own: list[Record], tasks: pd.DataFrame, scores: Array | None
+) -> Entry:
     rows = [(part, row) for part in board.panels for row in part.rows if row.label == label]
-    by_suite = {
-        f"{part.panel.suite}/{part.panel.source}": (row.ood_skill or row.skill)
-        for part, row in rows
-    }
-    scored = {name: skill.mean for name, skill in by_suite.items() if skill is not None}
-    worst = min(scored, key=lambda name: scored[name]) if scored else None
+    if scores is not None:
+        worst = _worst(pd.DataFrame(scores, columns=tasks.columns))
+    else:
+        known = label in tasks.index.get_level_values("label")
+        worst = _worst(tasks.xs(label)) if known else None
     first = own[0]
+    sizes = [r.learner.parameters for r in own if r.learner.parameters is not None]
     # Of the name alone: the same records give the same bytes, whoever else is on the board.
     rng = np.random.default_rng(list(label.encode()))
     return Entry(
@@ -205,14 +263,16 @@ def _entry(board: Board, label: str, own: list[Record], scores: Array | None) ->
         seeds=len({r.key.seed for r in own}),
         iqm=None if scores is None else bootstrap_interval(scores, iqm, rng),
         optimality_gap=None if scores is None else bootstrap_interval(scores, optimality_gap, rng),
-        worst_suite=None if worst is None else (worst, scored[worst]),
+        worst_suite=worst,
         flags=tuple(
             f"{part.panel.suite}/{part.panel.source}: {flag}"
             for part, row in rows
             for flag in row.flags
         ),
+        parameters=(min(sizes), max(sizes)) if sizes else None,
         tasks=float(np.mean([r.used.tasks for r in own])),
-        hours=sum(r.used.seconds + r.evaluation_seconds for r in own) / 3600,
+        training_seconds=float(np.mean([r.used.seconds for r in own])),
+        evaluation_seconds=float(np.mean([r.evaluation_seconds for r in own])),
         devices=tuple(sorted({r.environment.device for r in own})),
         metabench=tuple(sorted({r.environment.metabench for r in own})),
         date=max(r.created for r in own)[:10],
@@ -224,11 +284,11 @@ def _order(spec: BoardSpec, entry: Entry) -> tuple[bool, float, str]:
         if entry.iqm is None or entry.optimality_gap is None:
             return 0.0
         if spec.sort == "mean_rank":
-            return entry.mean_rank or 0.0
+            return 0.0 if entry.mean_rank is None else entry.mean_rank.mean
         if spec.sort == "optimality_gap":
             return entry.optimality_gap.mean
         if spec.sort == "worst_suite":
-            return 0.0 if entry.worst_suite is None else -entry.worst_suite[1]
+            return 0.0 if entry.worst_suite is None else -entry.worst_suite[1].mean
         return -entry.iqm.mean
 
     return entry.place is None, key(), entry.label

@@ -5,25 +5,37 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from metabench.boards.text import field, markdown, plain
+from metabench.leaderboards.private import Gap
+from metabench.leaderboards.spec import Private
 from metabench.leaderboards.standing import Entry, Leaderboard
+from metabench.leaderboards.submissions import Heard
 from metabench.statistics import Interval, number
 
 MISSING = "—"
+PAGE = "report.html"
+"""Every suite's page, beside the tables."""
 HEADERS = (
     "rank",
     "tier",
     "learner",
+    "version",
     "family",
     "skill, IQM",
     "mean rank",
     "optimality gap",
     "worst suite",
+    "public − private",
     "flags",
     "seeds",
+    "parameters",
     "tasks",
+    "training",
+    "date",
     "status",
 )
 _LATEX = str.maketrans(
@@ -36,8 +48,8 @@ _LATEX = str.maketrans(
 )
 
 
-def to_markdown(made: Leaderboard) -> str:
-    """The page of the leaderboard's folder."""
+def to_markdown(made: Leaderboard, heard: Sequence[Heard] = ()) -> str:
+    """The page of the leaderboard's folder; ``heard`` is what submissions were told."""
     spec = made.spec
     lines = [f"# {markdown(spec.title)}", ""]
     if spec.question:
@@ -48,16 +60,81 @@ def to_markdown(made: Leaderboard) -> str:
             continue
         lines += [f"## {track.capitalize()} track", ""]
         lines += ["| " + " | ".join(HEADERS) + " |", "|" + " --- |" * len(HEADERS)]
-        lines += ["| " + " | ".join(markdown(c) for c in _cells(e)) + " |" for e in entries]
+        lines += ["| " + " | ".join(_linked(made, e)) + " |" for e in entries]
         lines += [""]
     flagged = [entry for entry in made.entries if entry.flags]
     if flagged:
         lines += ["## What the probes flagged", ""]
-        lines += [f"- {markdown(e.label)}: {markdown(', '.join(e.flags))}" for e in flagged]
+        for entry in flagged:
+            links = [_link(made, flag.partition(":")[0], flag) for flag in entry.flags]
+            lines += [f"- {markdown(entry.label)}: {', '.join(links)}"]
         lines += [""]
+    lines += ["## Raw metrics", ""]
+    lines += [f"- {_link(made, place, place)}" for place in made.anchors]
+    lines += ["", *_told(heard), *_release(made.spec.private)]
     lines += ["## How to read it", "", *(f"- {markdown(note)}" for note in notes(made)), ""]
     lines += ["```console", plain(spec.command), "```", ""]
     return "\n".join(lines)
+
+
+def _link(made: Leaderboard, place: str, text: str) -> str:
+    """To the evidence: the place's section of the page."""
+    anchor = made.anchors.get(place)
+    return markdown(text) if anchor is None else f"[{markdown(text)}]({PAGE}#{anchor})"
+
+
+def _linked(made: Leaderboard, entry: Entry) -> list[str]:
+    cells = [markdown(cell) for cell in _cells(entry)]
+    if entry.worst_suite is not None:
+        place, interval = entry.worst_suite
+        cells[HEADERS.index("worst suite")] = f"{interval.text()} {_link(made, place, place)}"
+    if entry.flags:
+        where = HEADERS.index("flags")
+        cells[where] = f"[{cells[where]}](#what-the-probes-flagged)"
+    return cells
+
+
+def _told(heard: Sequence[Heard]) -> list[str]:
+    """The last public score of every author, best first."""
+    if not heard:
+        return []
+    last = {one.author: one for one in heard}
+    count = Counter(one.author for one in heard)
+    lines = [
+        "## Public scores of submissions",
+        "",
+        "| author | learner | score | submissions | last |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for author, one in sorted(last.items(), key=lambda item: (-item[1].score, item[0])):
+        cells = (author, one.learner, f"{one.score:.4f}", str(count[author]), one.outcome)
+        lines.append("| " + " | ".join(markdown(c) for c in cells) + " |")
+    return [
+        *lines,
+        "",
+        "Mean over private episodes of the skill in each, cut off at 0 and 1. It moves only by the "
+        "Ladder (Blum, Hardt 2015), so that it can't be climbed by feedback; it is exact for these "
+        "episodes, and an interval would tell of others. Ranks come later, from the records.",
+        "",
+    ]
+
+
+def _release(private: Private) -> list[str]:
+    if not private.commitment:
+        return []
+    lines = ["## Private episodes", ""]
+    lines += [f"- release {markdown(private.release)}, opened {markdown(private.opened)}"]
+    lines += [f"- commitment (SHA-256 of the secret): `{private.commitment}`"]
+    if private.pool:
+        pool = ", ".join(markdown(name) for name in private.pool)
+        lines += [f"- of these, {private.hidden} count, which the secret has drawn: {pool}"]
+    if private.secret is not None:
+        lines += [f"- secret, revealed {markdown(private.revealed or '')}: `{private.secret}`"]
+        drawn = private.drawn()
+        lines += [f"- drawn: {', '.join(markdown(d) for d in drawn)}"] if drawn else []
+    else:
+        lines += ["- the secret is not yet revealed"]
+    return [*lines, ""]
 
 
 def notes(made: Leaderboard) -> list[str]:
@@ -78,9 +155,23 @@ def notes(made: Leaderboard) -> list[str]:
         "interval by resampling seeds within tasks.",
         "Ranks are sets: with 95 % confidence all of a track hold at once (paired tests over seeds "
         "of the IQM, adjusted by Holm). Learners of a tier cannot be told from its first. They "
-        "belong to this pool of entrants. The mean rank is over tasks.",
+        "belong to this pool of entrants. The mean rank is over tasks, in one seed.",
+        "The worst suite is the one with the least skill over its shifted conditions; its interval "
+        "does not know that it was picked.",
         "The optimality gap is how far skill falls short of 1 on average; a skill above 1 earns "
         "nothing. Raw metrics are in report.html, for every suite.",
+        "Training is meta-training, the mean over cells; parameters are counted, the least and the "
+        "most over suites.",
+        *(
+            [
+                "Ranks, skill and flags come from private episodes. Public − private is the skill "
+                "(IQM over the same tasks) that a learner loses on them, with a 95 % t-interval "
+                "over seeds: flagged where the one-sided 95 % bound is above "
+                f"{spec.gap_margin:g}."
+            ]
+            if made.salt
+            else []
+        ),
         f"{policy} Below {spec.least_seeds} seeds nobody is ranked.",
         *(
             ["The smoke preset's budgets are too small to conclude anything about a method."]
@@ -98,16 +189,34 @@ def _cells(entry: Entry) -> list[str]:
         MISSING if place is None else place.text,
         MISSING if place is None else str(place.tier),
         entry.label,
+        entry.version,
         entry.family,
         _text(entry.iqm),
-        MISSING if entry.mean_rank is None else number(entry.mean_rank, 1),
+        MISSING if entry.mean_rank is None else entry.mean_rank.text(1),
         _text(entry.optimality_gap),
-        MISSING if worst is None else f"{number(worst[1])} {worst[0]}",
+        MISSING if worst is None else f"{worst[1].text()} {worst[0]}",
+        _gap_text(entry.gap),
         str(len(entry.flags)) if entry.flags else MISSING,
         str(entry.seeds),
+        _count(entry.parameters),
         f"{entry.tasks:,.0f}",
+        f"{entry.training_seconds:,.0f} s",
+        entry.date,
         entry.unranked or entry.provenance,
     ]
+
+
+def _gap_text(gap: Gap | None) -> str:
+    if gap is None:
+        return MISSING
+    return gap.interval.text() + (" flagged" if gap.flagged else "")
+
+
+def _count(parameters: tuple[int, int] | None) -> str:
+    if parameters is None:
+        return MISSING
+    least, most = (f"{n:,}" for n in parameters)
+    return least if least == most else f"{least}–{most}"
 
 
 def _text(interval: Interval | None) -> str:
@@ -126,6 +235,7 @@ def to_csv(made: Leaderboard) -> str:
 
 def _row(e: Entry) -> dict[str, object]:
     place, worst = e.place, e.worst_suite
+    least, most = ("", "") if e.parameters is None else e.parameters
     return {
         "learner": field(e.label),
         "version": field(e.version),
@@ -137,13 +247,19 @@ def _row(e: Entry) -> dict[str, object]:
         "rank_high": "" if place is None else place.high,
         "tier": "" if place is None else place.tier,
         **_interval("iqm", e.iqm),
-        "mean_rank": "" if e.mean_rank is None else e.mean_rank,
+        **_interval("mean_rank", e.mean_rank),
         **_interval("optimality_gap", e.optimality_gap),
         "worst_suite": "" if worst is None else field(worst[0]),
-        "worst_skill": "" if worst is None else worst[1],
+        **_interval("worst_skill", None if worst is None else worst[1]),
+        **_interval("gap", None if e.gap is None else e.gap.interval),
+        "gap_bound": "" if e.gap is None or e.gap.bound is None else e.gap.bound,
+        "gap_flagged": "" if e.gap is None else e.gap.flagged,
         "flags": field("; ".join(e.flags)),
+        "parameters_least": least,
+        "parameters_most": most,
         "tasks": e.tasks,
-        "hours": e.hours,
+        "training_seconds": e.training_seconds,
+        "evaluation_seconds": e.evaluation_seconds,
         "devices": field(" ".join(e.devices)),
         "metabench": field(" ".join(e.metabench)),
         "date": e.date,
@@ -158,36 +274,44 @@ def _interval(name: str, interval: Interval | None) -> dict[str, object]:
 
 
 def to_latex(made: Leaderboard) -> str:
-    """A booktabs table: rank, learner, IQM, mean rank, worst suite."""
+    """A booktabs table: rank, learner, IQM, mean rank, worst suite, public-private gap."""
     lines = [
         "% needs \\usepackage{booktabs}",
-        r"\begin{tabular}{rllrrl}",
+        r"\begin{tabular}{rllrrrlr}",
         r"\toprule",
-        r"Rank & Learner & Family & Skill, IQM & Mean rank & Worst suite \\",
+        r"Rank & Learner & Family & Skill, IQM & Mean rank & \multicolumn{2}{l}{Worst suite} & "
+        r"Public $-$ private \\",
     ]
     for track in ("inductive", "transductive"):
         entries = [e for e in made.entries if e.track == track]
         if not entries:
             continue
-        lines += [r"\midrule", rf"\multicolumn{{6}}{{l}}{{\emph{{{track}}}}} \\"]
+        lines += [r"\midrule", rf"\multicolumn{{8}}{{l}}{{\emph{{{track}}}}} \\"]
         for entry in entries:
-            cells = _cells(entry)
-            chosen = [cells[0], cells[2], cells[3], _math(entry.iqm), cells[5], cells[7]]
-            lines.append(" & ".join(_latex(c) for c in chosen) + r" \\")
+            worst, gap = entry.worst_suite, entry.gap
+            chosen = [
+                _latex(MISSING if entry.place is None else entry.place.text),
+                _latex(entry.label),
+                _latex(entry.family),
+                _math(entry.iqm),
+                _math(entry.mean_rank, 1),
+                _math(None if worst is None else worst[1]),
+                _latex("" if worst is None else worst[0]),
+                _math(None if gap is None else gap.interval),
+            ]
+            lines.append(" & ".join(chosen) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _math(interval: Interval | None) -> str:
+def _math(interval: Interval | None, digits: int = 2) -> str:
     if interval is None:
-        return MISSING
+        return "--"
     if interval.half_width is None:
-        return f"${number(interval.mean)}$"
-    return rf"${number(interval.mean)} \pm {number(interval.half_width)}$"
+        return f"${number(interval.mean, digits)}$"
+    return rf"${number(interval.mean, digits)} \pm {number(interval.half_width, digits)}$"
 
 
 def _latex(text: str) -> str:
-    if text.startswith("$"):
-        return text
     return plain(text).translate(_LATEX).replace(MISSING, "--")
 
 
@@ -196,6 +320,7 @@ def to_json(made: Leaderboard) -> str:
     content = {
         "board": made.spec.model_dump(),
         "tasks": list(made.tasks),
+        "page": {place: f"{PAGE}#{anchor}" for place, anchor in made.anchors.items()},
         "entries": [asdict(entry) for entry in made.entries],
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

@@ -125,7 +125,9 @@ def test_names_from_strangers_do_no_harm() -> None:
     assert "<script>" not in to_markdown(board)
     assert r"\input{" not in to_latex(board)
     (line,) = [line for line in to_latex(board).splitlines() if "script" in line]
-    assert line.count("&") - line.count(r"\&") == 5
+    assert line.count("&") - line.count(r"\&") == 7
+    dollar = made(Learner("$\\input{/etc/passwd}$", constant(0.5)))
+    assert r"\input{" not in to_latex(dollar)
     formula = made(Learner("=HYPERLINK(1)", constant(0.5)))
     assert "\n=HYPERLINK" not in to_csv(formula)
 
