@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from metabench.errors import MetabenchError
 from metabench.estimators import Panel, panels
 from metabench.gate.absolute import Check, limits, worst
@@ -124,7 +122,7 @@ def _differences(paired: Pairing, decision: Decision, spec: GateSpec) -> list[Ch
             "difference",
             decision.overall.status,
             overall_words(paired, decision.overall, spec),
-            _numbers(decision.overall),
+            {**_numbers(decision.overall), "detectable": decision.overall.detectable},
         )
     ]
     for family, test in zip(paired.families, decision.families, strict=False):
@@ -174,7 +172,7 @@ def overall_words(paired: Pairing, test: Test, spec: GateSpec) -> str:
         return f"{text}; {test.seeds} seeds are too few, run at least {LEAST_SEEDS}"
     if spec.rule == "merge" and test.status == "undecided":
         needed = test.seeds_needed(spec.margin)
-        more = f"about {needed} seeds would" if needed else "no number of seeds would"
+        more = f"about {needed} seeds would" if needed else "not even 10,000 seeds would"
         return f"{text}; a loss of {spec.margin:g} is not ruled out; {more}, four times of five"
     return text
 
@@ -220,7 +218,7 @@ def power_words(test: Test, spec: GateSpec, unit: str) -> str | None:
         return None
     chance = f"{100 * test.power(spec.margin):.0f} %"
     needed = test.seeds_needed(spec.margin)
-    more = f"80 % needs {needed} seeds" if needed else "no number of seeds makes it 80 %"
+    more = f"80 % needs {needed or 'more than 10,000'} seeds"
     does = (
         f"a true loss of {spec.margin:g} is caught in {chance} of the cases"
         if spec.rule == "block"
@@ -253,9 +251,4 @@ def _numbers(test: Test) -> dict[str, float | int | str | None]:
         "adjusted_p": test.adjusted,
         "spread": spread,
         "seeds": test.seeds,
-        "detectable": None if test.detectable is None else _finite(test.detectable),
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
