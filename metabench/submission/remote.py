@@ -15,6 +15,7 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,6 +27,7 @@ from metabench.episodes import Prediction, Query, Support
 from metabench.errors import MetabenchError, TimeLimitError
 from metabench.learners.contract import LearnerCard, MetaLearner, StepLog, TaskInfo, TaskStream
 from metabench.records import Knob, Parameter
+from metabench.submission.audit import Auditor, Origin
 from metabench.submission.folder import check_folder, folder_digest
 from metabench.submission.frames import Frame
 from metabench.submission.limits import Limits
@@ -90,6 +92,7 @@ class Launcher:
     folder: Path
     limits: Limits
     isolation: Isolation
+    ahead: bool = True
     spare: WorkerProcess | None = None
     first: tuple[Client, Loaded] | None = None
     """The worker that was asked what the class has: nobody's learner yet."""
@@ -109,8 +112,9 @@ class Launcher:
         deadline = time.monotonic() + self.limits.start_seconds
         request = Frame(Ask.LOAD, fields={"folder": folder, "entry": self.entry})
         loaded = client.valid(Loaded, client.done(request, deadline=deadline).fields)
-        self.spare = self.start()
-        weakref.finalize(self, self.spare.kill)
+        if self.ahead:
+            self.spare = self.start()
+            weakref.finalize(self, self.spare.kill)
         return client, loaded
 
 
@@ -140,8 +144,9 @@ class Client:
 
     def ask(self, request: Frame, limit: int = 0, deadline: float | None = None) -> Frame:
         """The first answer, with at most ``limit`` bytes of arrays; raises what the worker did."""
-        free, self.free = self.free, []
-        drop, self.drop = self.drop, []
+        free, drop = list(self.free), list(self.drop)
+        # More may have come meanwhile.
+        del self.free[: len(free)], self.drop[: len(drop)]
         self.held.difference_update(free)
         fields = {**request.fields, "free": free, "drop": drop}
         numbered = Frame(request.kind, 0, fields, request.arrays)
@@ -187,7 +192,7 @@ class Client:
         self.worker.kill()
         return SubmissionError(f"{self.launcher.name}: protocol: {what}")
 
-    def state(self, request: Frame) -> RemoteState:
+    def state(self, request: Frame, origin: Origin | None = None) -> RemoteState:
         """The state that a worker has made."""
         if len(self.held) - len(self.free) >= self.launcher.limits.states:
             raise self.broken(f"more than {self.launcher.limits.states} adapted states are held")
@@ -195,7 +200,7 @@ class Client:
         if not isinstance(made, int) or made in self.held:
             raise self.broken(f"no id of a new state: {str(made)[:40]!r}")
         self.held.add(made)
-        return RemoteState(made, self)
+        return RemoteState(made, self, origin)
 
 
 class _Named:
@@ -213,12 +218,22 @@ class _Named:
 class RemoteState:
     """The name of a state in a worker, which frees it when nobody holds the name."""
 
-    def __init__(self, number: int, client: Client) -> None:
+    def __init__(self, number: int, client: Client, origin: Origin | None = None) -> None:
         self.number = number
         self.client = client
+        self.origin = origin
 
     def __del__(self) -> None:
         self.client.free.append(self.number)
+
+
+@dataclass
+class Session:
+    """What a learner and its retuned copies share."""
+
+    client: Client
+    auditor: Auditor | None = None
+    """Made before the first prediction, anew whenever the learner has changed."""
 
 
 class Contained(MetaLearner[RemoteState]):
@@ -230,24 +245,31 @@ class Contained(MetaLearner[RemoteState]):
     launcher: ClassVar[Launcher]
 
     def __init__(self, **parameters: Parameter) -> None:
-        self.parameters = parameters
+        self.given = parameters
         self.number = 0
         """Of the learner within the worker."""
+        self.factors: tuple[tuple[float, float], ...] = ()
 
     def setup(self, info: TaskInfo, seed: int, device: torch.device) -> None:
         """In a worker of its own, on the CPU."""
-        self.info, self.device = info, device
-        self.client, _ = self.launcher.take()
-        fields = {"info": pack_info(info), "seed": seed, "parameters": self.parameters}
+        self.info, self.seed, self.device = info, seed, device
+        self.session = Session(self.launcher.take()[0])
+        fields = {"info": pack_info(info), "seed": seed, "parameters": self.given}
         self.client.done(Frame(Ask.SETUP, fields=fields))
+
+    @property
+    def client(self) -> Client:
+        """The conversation with the worker."""
+        return self.session.client
 
     def adapt(self, support: Support) -> RemoteState:
         """The state stays in the worker."""
-        return self._adapt(support, embedded=False)
+        self._meet()
+        return self.adapted(support, embedded=False)
 
     def predict(self, state: RemoteState, query: Query) -> Prediction:
-        """The worker gets the inputs and their mask."""
-        return self._predict(state, query, embedded=False)
+        """The worker gets the inputs and their mask; some of its answers are audited."""
+        return self._audited(state, query, embedded=False)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of the worker's."""
@@ -256,18 +278,51 @@ class Contained(MetaLearner[RemoteState]):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Into the worker."""
+        self.session.auditor = None
         self.client.done(Frame(Ask.RESTORE, arrays=dict(state)))
 
-    def _adapt(self, support: Support, *, embedded: bool) -> RemoteState:
+    def adapted(self, support: Support, *, embedded: bool) -> RemoteState:
+        """``adapt`` or ``adapt_embedded``."""
         fields = {"learner": self.number, "half": _half(), "embedded": embedded}
-        return self.client.state(Frame(Ask.ADAPT, 0, fields, pack_support(support)))
+        origin = Origin(support, self.factors, embedded)
+        return self.client.state(Frame(Ask.ADAPT, 0, fields, pack_support(support)), origin)
 
-    def _predict(self, state: RemoteState, query: Query, *, embedded: bool) -> Prediction:
+    def predicted(self, state: RemoteState, query: Query, *, embedded: bool) -> Tensor:
+        """The output of ``predict`` or ``predict_embedded``."""
         fields = {"learner": self.number, "half": _half(), "embedded": embedded}
         request = Frame(Ask.PREDICT, 0, {**fields, "state": state.number}, pack_query(query))
         limit = query.mask.numel() * WIDEST * 8
         output = self.client.array(self.client.done(request, limit), "output")
-        return Prediction(output.to(self.device))
+        return output.to(self.device)
+
+    def _meet(self) -> None:
+        """Before the first task: keep the state that audits begin from."""
+        if self.session.auditor is None:
+            start = partial(
+                _again, type(self), self.given, self.info, self.seed, self.device, self.client
+            )
+            self.session.auditor = Auditor(start, self.state_dict(), self.card.transductive)
+
+    def _audited(self, state: RemoteState, query: Query, *, embedded: bool) -> Prediction:
+        output = self.predicted(state, query, embedded=embedded)
+        if state.origin is not None and self.session.auditor is not None:
+            self.session.auditor.look(state.origin, query, output)
+        return Prediction(output)
+
+
+def _again(
+    learner_class: type[Contained],
+    parameters: Mapping[str, Parameter],
+    info: TaskInfo,
+    seed: int,
+    device: torch.device,
+    client: Client,
+) -> Contained:
+    """The same learner in another worker. Refers to no instance, which would keep its worker."""
+    other = learner_class(**parameters)
+    other.setup(info, seed, device)
+    other.client.deadline = client.deadline
+    return other
 
 
 def _half() -> bool:
@@ -276,7 +331,7 @@ def _half() -> bool:
 
 def _meta_fit(self: Contained, tasks: TaskStream, seed: int) -> Iterator[StepLog]:
     """The worker takes the steps; tasks are drawn, metered and charged here."""
-    client = self.client
+    client, self.session.auditor = self.client, None
     client.deadline = tasks.deadline
     start: dict[str, Any] | None = {
         "budget": tasks.budget.model_dump(mode="json"),
@@ -366,6 +421,7 @@ def _retuned(self: Contained, rate: float, steps: float) -> Contained:
         raise self.client.broken("no id of a retuned learner")
     changed = copy.copy(self)
     changed.number = made
+    changed.factors = (*self.factors, (float(rate), float(steps)))
     weakref.finalize(changed, self.client.drop.append, made)
     return changed
 
@@ -379,11 +435,12 @@ def _embed_items(self: Contained, x: Tensor) -> Tensor:
 
 
 def _adapt_embedded(self: Contained, support: Support) -> RemoteState:
-    return self._adapt(support, embedded=True)
+    self._meet()
+    return self.adapted(support, embedded=True)
 
 
 def _predict_embedded(self: Contained, state: RemoteState, query: Query) -> Prediction:
-    return self._predict(state, query, embedded=True)
+    return self._audited(state, query, embedded=True)
 
 
 METHODS: Mapping[str, Any] = {
@@ -398,17 +455,23 @@ assert tuple(METHODS) == OPTIONAL
 
 
 def contained(
-    manifest: Manifest, folder: Path, limits: Limits | None = None, isolation: Choice = "auto"
+    manifest: Manifest,
+    folder: Path,
+    limits: Limits | None = None,
+    isolation: Choice = "auto",
+    *,
+    ahead: bool = True,
 ) -> type[Contained]:
     """The submission in that folder as a learner class; its code runs in workers and nowhere else.
 
     Name, version, kinds, family and track are the manifest's; of the code's own card only the
-    knobs and whether order matters are taken. Raises MetabenchError where the folder or the
+    knobs and whether order matters are taken. ``ahead`` starts each worker before it is needed, for
+    where processors are idle. Raises MetabenchError where the folder or the
     isolation can't be had, and SubmissionError where the entry point can't be loaded.
     """
     check_folder(folder)
     chosen = choose(isolation)
-    launcher = Launcher(manifest.name, manifest.entry, folder, limits or Limits(), chosen)
+    launcher = Launcher(manifest.name, manifest.entry, folder, limits or Limits(), chosen, ahead)
     launcher.first = launcher.take()
     loaded = launcher.first[1]
     try:
