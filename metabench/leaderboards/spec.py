@@ -78,7 +78,10 @@ class BoardSpec(BaseModel):
         default="unranked",
         description="what a cell that failed does: its learner gets no rank, or ``worst`` there",
     )
-    worst: float = Field(default=-1.0, description="skill of a failed cell under that policy")
+    worst: float = Field(
+        default=-1.0,
+        description="skill of a failed cell under that policy, and the least that any counts",
+    )
     sort: Literal["iqm", "mean_rank", "optimality_gap", "worst_suite"] = Field(
         default="iqm", description="the column that orders the table"
     )

@@ -117,7 +117,11 @@ def standing(spec: BoardSpec, results: Results) -> Leaderboard:
     views = {s: Board(tuple(p for p in board.panels if p.panel.salt == s)) for s in salts}
     for view in views.values():
         _one_panel_each(spec, view)
-    tables = {salt: counted(spec, task_scores(view)) for salt, view in views.items()}
+    # One training that blew up is as bad as one that failed, and no worse.
+    tables = {
+        salt: counted(spec, task_scores(view)).clip(lower=spec.worst)
+        for salt, view in views.items()
+    }
     salt = salts[-1]
     scores = tables[salt]
     by_label: dict[str, list[Record]] = {}
@@ -231,7 +235,7 @@ def _complete(
 def _worst(table: pd.DataFrame) -> tuple[str, Interval] | None:
     """From skills by seed and task: the place with the least mean over its shifted conditions."""
     found: dict[str, Interval] = {}
-    columns: list[tuple[str, str, str]] = list(table.columns)
+    columns: list[tuple[str, ...]] = [tuple(map(str, c)) for c in table.columns.to_list()]
     for place in sorted({column[:2] for column in columns}):
         own = [c for c in columns if c[:2] == place]
         shifted = [c for c in own if c[2] != IN_DISTRIBUTION]
@@ -249,7 +253,7 @@ def _entry(
         worst = _worst(pd.DataFrame(scores, columns=tasks.columns))
     else:
         known = label in tasks.index.get_level_values("label")
-        worst = _worst(tasks.xs(label)) if known else None
+        worst = _worst(tasks.loc[[label]]) if known else None
     first = own[0]
     sizes = [r.learner.parameters for r in own if r.learner.parameters is not None]
     # Of the name alone: the same records give the same bytes, whoever else is on the board.

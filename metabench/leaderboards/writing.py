@@ -172,7 +172,8 @@ def notes(made: Leaderboard) -> list[str]:
             if made.salt
             else []
         ),
-        f"{policy} Below {spec.least_seeds} seeds nobody is ranked.",
+        f"{policy} Skill on a task below {spec.worst:g} counts as that. Below {spec.least_seeds} "
+        "seeds nobody is ranked.",
         *(
             ["The smoke preset's budgets are too small to conclude anything about a method."]
             if spec.preset == "smoke"
