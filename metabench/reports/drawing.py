@@ -13,7 +13,7 @@ from metabench.boards import PanelBoard
 from metabench.estimators import IDENTIFIABLE, levels_of
 from metabench.records import IN_DISTRIBUTION, Condition
 from metabench.reports.figures import Curve, Line, skill_figure, training_figure
-from metabench.reports.palette import DARK, LIGHT, Look, Theme
+from metabench.reports.palette import LIGHT, Look, Theme, darkened
 from metabench.statistics import Interval, format_interval, t_interval
 
 
@@ -117,7 +117,8 @@ def _seeds(count: int) -> str:
 
 def picture(title: str, subtitle: str, alt: str, draw: Callable[[Theme], str]) -> Picture:
     """What ``draw`` makes, on light and on dark paper."""
-    return Picture(title, subtitle, alt, _uri(draw(LIGHT)), _uri(draw(DARK)))
+    svg = draw(LIGHT)
+    return Picture(title, subtitle, alt, _uri(svg), _uri(darkened(svg)))
 
 
 def _uri(svg: str) -> str:

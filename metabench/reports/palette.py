@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -31,6 +32,15 @@ class Theme:
 
 LIGHT = Theme("light", ink="#1c2128", muted="#667080", line="#e3e6ea", zero="#9aa3ae")
 DARK = Theme("dark", ink="#e8ebef", muted="#98a2b0", line="#2b3138", zero="#6b7582")
+
+
+_TWINS = dict(zip(_LIGHT, _DARK, strict=True)) | {_GREY["light"]: _GREY["dark"]}
+_TWINS |= {getattr(LIGHT, part): getattr(DARK, part) for part in ("ink", "muted", "line", "zero")}
+
+
+def darkened(svg: str) -> str:
+    """A picture drawn on light paper, in the colours of dark paper: drawing is what takes time."""
+    return re.sub("#[0-9a-f]{6}", lambda found: _TWINS.get(found[0], found[0]), svg)
 
 
 @dataclass(frozen=True)

@@ -106,9 +106,10 @@ class ProbeTable:
     rows: list[tuple[str, list[Verdict | None]]]
 
 
-def probe_summary(part: PanelBoard) -> ProbeTable | None:
-    """Of every probe that applies to some learner; None if there is none."""
-    known = part.probes[part.probes["seeds"] > 0]
+def probe_summary(part: PanelBoard, family: str | None = None) -> ProbeTable | None:
+    """Of every probe that applies to some learner, of one family or all; None if there is none."""
+    labels = [row.label for row in part.rows if family in (None, row.family)]
+    known = part.probes[(part.probes["seeds"] > 0) & part.probes["label"].isin(labels)]
     if known.empty:
         return None
     keys = ["probe", "condition", "level", "flag", "threshold"]
@@ -119,11 +120,11 @@ def probe_summary(part: PanelBoard) -> ProbeTable | None:
         where = f" · {condition}" + (f" {level}" if level else "") if several[probe] > 1 else ""
         columns.append((f"{ESTIMATORS.get(probe).title}{where}", f"{flag} {threshold:g}"))
     rows = []
-    for row in part.rows:
-        own = known[known["label"] == row.label].set_index(keys)
+    for label in labels:
+        own = known[known["label"] == label].set_index(keys)
         found = [own.loc[place] if place in own.index else None for place in places]
         if any(f is not None for f in found):
-            rows.append((row.label, [None if f is None else _verdict(f) for f in found]))
+            rows.append((label, [None if f is None else _verdict(f) for f in found]))
     return ProbeTable(columns, rows)
 
 

@@ -101,6 +101,7 @@ class Visitor:
             visit.said.append(dialog.message)
             dialog.dismiss()
 
+        visit.page.set_default_timeout(10_000)
         visit.page.route("**/*", route)
         visit.page.on("console", lambda message: visit.said.append(message.text))
         visit.page.on("pageerror", lambda error: visit.said.append(str(error)))

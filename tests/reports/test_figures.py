@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from metabench.boards import build_board
 from metabench.reports.drawing import skill_pictures, training_pictures
 from metabench.reports.figures import Line, skill_figure
-from metabench.reports.palette import DARK, LIGHT, Look, Theme, looks
+from metabench.reports.palette import DARK, LIGHT, Look, Theme, darkened, looks
 from metabench.statistics import t_interval
 from tests.factories import BASE, BAYES, Learner, constant, make_protocol, make_results
 
@@ -28,6 +30,15 @@ def test_a_figure_has_the_colours_of_its_paper() -> None:
     assert HUE.light in figure(0.9, 0.1)
     assert HUE.light not in figure(0.9, 0.1, theme=DARK)
     assert HUE.dark in figure(0.9, 0.1, theme=DARK)
+
+
+def test_a_darkened_figure_is_the_one_drawn_on_dark_paper() -> None:
+    def nameless(svg: str) -> str:
+        """Without the names of markers, which are made of their colours."""
+        return re.sub('(id="|#)m[0-9a-f]{10}', "", svg)
+
+    made = darkened(figure(0.9, -7.0))
+    assert nameless(made) == nameless(figure(0.9, -7.0, theme=DARK))
 
 
 def test_skill_beyond_the_figure_is_an_arrow_at_its_edge() -> None:
