@@ -86,6 +86,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--metabench-seeds", metavar="N", type=int, help="meta-seeds; by default the preset's"
     )
     group.addoption(
+        "--metabench-workers",
+        metavar="N",
+        type=int,
+        help="cells side by side, each in a process; 0: in pytest's own; by default one a core",
+    )
+    group.addoption(
         "--metabench-runs",
         metavar="DIR",
         default=".metabench",
@@ -215,8 +221,11 @@ def answers(ask: Ask, config: pytest.Config) -> tuple[list[Panel], str]:
         one, runs = _guarded(ask, config), _runs(config)
         runs.mkdir(parents=True, exist_ok=True)
         earlier = [p for p in sorted(runs.glob("*")) if p.is_dir() and p != one.folder]
+        workers = config.getoption("metabench_workers")
         with FileLock(runs / ".pytest.lock"):
-            results = guard.run(one, ask.preset, ask.seeds, earlier=earlier, retry=False)
+            results = guard.run(
+                one, ask.preset, ask.seeds, earlier=earlier, workers=workers, retry=False
+            )
         known[ask] = panels(results.records, results.episodes), one.name
     return known[ask]
 
