@@ -77,4 +77,4 @@ def gap(
         return Gap(interval, None, False)
     error = float(differences.std(ddof=1)) / np.sqrt(len(seeds))
     bound = interval.mean - float(stats.t.ppf(1 - ALPHA, len(seeds) - 1)) * error
-    return Gap(interval, bound, bound > spec.gap_margin)
+    return Gap(interval, bound, bool(bound > spec.gap_margin))

@@ -13,6 +13,7 @@ from metabench.running.cell import Settings, one_thread, run_cell
 from metabench.running.environment import describe
 from metabench.running.plan import plan
 from metabench.store import Results, Store
+from metabench.suite import load_suite
 
 KEYS = [name for name in EPISODE_COLUMNS if name != "value"]
 
@@ -27,7 +28,7 @@ def replay(results: Results, record: Record, secret: bytes | None) -> str | None
     key = record.key
     name = record.protocol.baselines[0] if key.learner == ORACLE else key.learner
     here = range(key.seed, key.seed + 1)
-    cells = plan([name], [key.suite], key.preset, here, None, key.salt)
+    cells = plan([name], [load_suite(key.suite)], key.preset, here, None, key.salt)
     cell = next((c for c in cells if c.id == record.id), None)
     where = f"{record.id} ({key.learner} on {key.suite}/{key.source}, seed {key.seed})"
     if cell is None:

@@ -17,8 +17,10 @@ from metabench.errors import MetabenchError
 from metabench.leaderboards import BoardSpec, build, load_spec, moves, standing, verify
 from metabench.leaderboards.standing import Entry, Leaderboard
 from metabench.leaderboards.writing import to_csv, to_json, to_latex, to_markdown
+from metabench.records import Probe
 from metabench.store import Results, Store
-from tests.factories import BASE, BAYES, Learner, constant, make_results
+from tests.factories import BASE, BAYES, Learner, constant, make_protocol, make_results, merge
+from tests.leaderboards.salted import written
 
 GOOD, TWIN = Learner("good", constant(0.8), "gradient"), Learner("twin", constant(0.8), "memory")
 PART = Learner("part", constant(0.9), status="diverged", error="inf", failed_seeds=[1])
@@ -109,7 +111,9 @@ def test_every_format_has_every_entry_and_no_number_without_its_interval() -> No
     board = made(GOOD, PART, SEES_ALL)
     rows = list(csv.DictReader(io.StringIO(to_csv(board))))
     assert {r["learner"] for r in rows} == {e.label for e in board.entries}
-    assert all(bool(r["iqm"]) == bool(r["iqm_low"]) for r in rows)
+    for name in ("iqm", "mean_rank", "optimality_gap", "worst_skill"):
+        assert all(bool(r[name]) == bool(r[f"{name}_low"]) == bool(r[f"{name}_high"]) for r in rows)
+        assert any(r[name] for r in rows)
     latex = to_latex(board)
     assert latex.count(r" \\") == 2 + 1 + len(board.entries)
     assert r"\pm" in latex
@@ -211,3 +215,41 @@ def test_past_builds_are_kept_and_say_who_moved_and_why(folder: Path) -> None:
     (folder / "history" / "0002.json").write_text("[]")
     with pytest.raises(MetabenchError, match=r"0002.json: not a leaderboard"):
         moves(folder)
+
+
+def test_every_link_of_a_board_leads_to_a_section_of_its_page(tmp_path: Path) -> None:
+    (tmp_path / "board.toml").write_text(TOML)
+    probe = Probe(estimator="skill", condition="ramp", threshold=0.0, flag="below")
+    protocol = make_protocol(probes=[probe])
+    bad = Learner("bad", constant(-0.8))
+    results = merge(
+        make_results([BASE, BAYES, bad, GOOD], protocol=protocol),
+        make_results([BASE, BAYES], suite="another", protocol=protocol),
+    )
+    written(tmp_path, results)
+    build(tmp_path)
+    text, page = ((tmp_path / name).read_text() for name in ("README.md", "report.html"))
+    links = set(re.findall(r"\(report\.html#([\w-]+)\)", text))
+    assert links
+    assert all(f'id="{anchor}"' in page for anchor in links)
+    assert "[toy/toys: skill]" in text.replace("\\", "")
+    assert "another" not in page, "the page is of the board's suites"
+    (pages,) = json.loads((tmp_path / "board.json").read_text())["page"].values()
+    assert pages.removeprefix("report.html#") in links
+
+
+def test_parameters_are_shown_where_they_were_counted() -> None:
+    results = make_results([BASE, BAYES, GOOD, TWIN])
+    records = [
+        r.model_copy(
+            update={"learner": r.learner.model_copy(update={"parameters": 1000 + 500 * s})}
+        )
+        if r.key.learner == "good"
+        else r
+        for r in results.records
+        for s in [r.key.seed]
+    ]
+    board = standing(spec(), Results(records, results.episodes))
+    assert entry(board, "good").parameters == (1000, 2000)
+    assert entry(board, "twin").parameters is None
+    assert "| 1,000–2,000 |" in to_markdown(board)
