@@ -52,14 +52,14 @@ class WorkerProcess:
         }
         self.scratch = tempfile.TemporaryDirectory(prefix="metabench-", ignore_cleanup_errors=True)
         home = {"HOME": self.scratch.name, "TMPDIR": self.scratch.name}
-        with theirs:
-            words = command(isolation, folder, limits, theirs.fileno(), json.dumps(settings))
+        chosen = command(isolation, folder, limits, theirs.fileno(), json.dumps(settings))
+        with theirs, chosen as (words, inherited):
             self.process = subprocess.Popen(
                 words,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=inherited,
                 env={**ENVIRONMENT, **home},
                 cwd=self.scratch.name,
                 start_new_session=True,

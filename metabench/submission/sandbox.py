@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,7 @@ Isolation = Literal["process", "sandbox"]
 TRUSTED = "/metabench"
 """Where the sandbox has this package, and nothing beside it."""
 FOLDER = "/submission"
+SCRATCH = "/tmp/scratch"
 ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "localtime")
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
@@ -58,27 +60,48 @@ def unavailable() -> str:
         return f"bubblewrap needs Linux, found {sys.platform}"
     if shutil.which("bwrap") is None:
         return "bubblewrap is not installed (apt-get install bubblewrap)"
-    with tempfile.TemporaryDirectory() as folder:
-        command = [*confined(Path(folder), Limits()), sys.executable, "-I", "-c", ""]
-        tried = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        boxed(confined(Path(folder), Limits())) as (words, view),
+    ):
+        tried = subprocess.run(
+            [*words, sys.executable, "-I", "-c", ""],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            pass_fds=(view,),
+        )
     if tried.returncode:
         said = " ".join(tried.stderr.split())[:200]
         return f"the kernel lets bubblewrap make no namespaces here ({said})"
     return ""
 
 
+@contextmanager
 def command(
     isolation: Isolation, folder: Path, limits: Limits, fd: int, settings: str
-) -> list[str]:
-    """The worker's command, which is given the open socket ``fd``."""
+) -> Iterator[tuple[list[str], tuple[int, ...]]]:
+    """The worker's command and the descriptors it inherits, the open socket ``fd`` among them."""
     python = [sys.executable, "-I", "-c", BODY]
     if isolation == "process":
-        return [*python, str(Path(metabench.__file__).parents[1]), str(fd), settings]
-    return [*confined(folder, limits), *python, TRUSTED, str(fd), settings]
+        yield [*python, str(Path(metabench.__file__).parents[1]), str(fd), settings], (fd,)
+        return
+    with boxed(confined(folder, limits)) as (words, view):
+        yield [*words, *python, TRUSTED, str(fd), settings], (fd, view)
+
+
+@contextmanager
+def boxed(options: Sequence[str]) -> Iterator[tuple[list[str], int]]:
+    """bubblewrap with these options, read from a descriptor: a command line could be seen."""
+    with tempfile.TemporaryFile() as file:
+        file.write("\0".join(options).encode() + b"\0")
+        file.seek(0)
+        yield [str(shutil.which("bwrap")), "--args", str(file.fileno()), "--"], file.fileno()
 
 
 def confined(folder: Path, limits: Limits) -> list[str]:
-    """bubblewrap with its options: namespaces of its own, a read-only view of what Python needs."""
+    """The options of bubblewrap: namespaces of its own, a read-only view of what Python needs."""
     package = Path(metabench.__file__).parent
     view = [
         *("--ro-bind", "/usr", "/usr"),
@@ -88,19 +111,28 @@ def confined(folder: Path, limits: Limits) -> list[str]:
         *(word for path in _python() for word in ("--ro-bind", path, path)),
         *("--ro-bind", str(package), f"{TRUSTED}/metabench"),
         *("--ro-bind", str(folder.resolve()), FOLDER),
+        *("--dir", SCRATCH),
         *("--size", str(min(limits.scratch, 64 * MIB)), "--tmpfs", "/dev/shm"),
         *("--remount-ro", "/dev", "--remount-ro", "/"),
     ]
-    variables = {**ENVIRONMENT, "HOME": "/tmp", "TMPDIR": "/tmp"}
+    variables = {**ENVIRONMENT, "HOME": SCRATCH, "TMPDIR": SCRATCH}
     return [
-        str(shutil.which("bwrap")),
         *("--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"),
+        "--as-pid-1",
+        *_no_further_namespaces(),
         *("--uid", "65534", "--gid", "65534", "--cap-drop", "ALL", "--hostname", "sandbox"),
         "--clearenv",
         *(word for name, value in variables.items() for word in ("--setenv", name, value)),
         *view,
-        *("--chdir", "/tmp", "--"),
+        *("--chdir", SCRATCH),
     ]
+
+
+@cache
+def _no_further_namespaces() -> tuple[str, ...]:
+    """From bubblewrap 0.8 on: what is in the box can't become root of a box of its own."""
+    told = subprocess.run(["bwrap", "--help"], capture_output=True, text=True, check=False)
+    return ("--disable-userns",) if "--disable-userns" in told.stdout + told.stderr else ()
 
 
 def _system() -> Iterator[str]:
