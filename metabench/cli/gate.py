@@ -148,7 +148,7 @@ def show(verdict: Verdict, format: Format, junit: Path | None, github: bool) -> 
     if junit is not None:
         write_file(junit, writing.to_junit(verdict))
     if github:
-        for line in writing.annotations(verdict):
+        for line in writing.workflow_commands(verdict):
             typer.echo(line)
         if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
             append(Path(summary), writing.to_markdown(verdict))

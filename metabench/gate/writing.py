@@ -157,7 +157,7 @@ def _counts(verdict: Verdict, checks: tuple[Check, ...] | list[Check]) -> dict[s
     return {"tests": str(len(tags)), **{k: str(tags.count(tag)) for k, tag in counted.items()}}
 
 
-def annotations(verdict: Verdict) -> Iterator[str]:
+def workflow_commands(verdict: Verdict) -> Iterator[str]:
     """Workflow commands that GitHub shows beside a pull request."""
     for check in verdict.checks:
         if check.status in ("pass", "skipped"):

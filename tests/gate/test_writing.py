@@ -10,7 +10,14 @@ import pytest
 from rich.console import Console
 
 from metabench.gate import GateSpec, Verdict, gate
-from metabench.gate.writing import annotations, command, to_json, to_junit, to_markdown, to_terminal
+from metabench.gate.writing import (
+    command,
+    to_json,
+    to_junit,
+    to_markdown,
+    to_terminal,
+    workflow_commands,
+)
 from tests.factories import BASE, BAYES, Learner, constant, make_results
 
 EVIL = "<script>::error::\x1b[31m\x00%0A|`x`|\r\n::set-output name=a::b"
@@ -97,7 +104,7 @@ def test_nothing_in_a_name_or_an_error_is_more_than_text() -> None:
     assert "<script>" not in page
     assert all(line.count("| ") <= 5 for line in page.splitlines() if line.startswith("| BROKEN"))
     ElementTree.fromstring(to_junit(made))
-    lines = list(annotations(made))
+    lines = list(workflow_commands(made))
     assert lines
     assert all(line.startswith(("::error title=", "::warning title=")) for line in lines)
     assert all("\n" not in line and "\r" not in line for line in lines)
@@ -109,15 +116,15 @@ def test_a_workflow_command_is_escaped_as_github_reads_it() -> None:
 
 
 def test_annotations_are_errors_for_what_failed_and_a_notice_for_a_pass() -> None:
-    assert [line.split(" ")[0] for line in annotations(verdict())] == ["::error"] * 4
-    (only,) = annotations(verdict(0.8))
+    assert [line.split(" ")[0] for line in workflow_commands(verdict())] == ["::error"] * 4
+    (only,) = workflow_commands(verdict(0.8))
     assert only == "::notice title=metabench::maml passes"
     allowed = gate(
         make_results((BASE, BAYES, Learner("a", constant(0.5), "gradient")), seeds=1),
         make_results((BASE, BAYES, Learner("a", constant(0.6), "gradient")), seeds=1),
         GateSpec(undecided="allow"),
     )
-    assert {line.split(" ")[0] for line in annotations(allowed)} == {"::warning", "::notice"}
+    assert {line.split(" ")[0] for line in workflow_commands(allowed)} == {"::warning", "::notice"}
 
 
 def test_markdown_is_a_table_with_the_verdict_first() -> None:
