@@ -70,16 +70,28 @@ class PanelComparison:
     def words(self) -> str:
         """The verdict as one or two sentences: in distribution, then where it differs."""
         first = self.cells[0].comparison.words(self.a, self.b)
-        rest: dict[str, list[str]] = {}
+        rest: dict[str, list[Cell]] = {}
         for cell in self.cells[1:]:
             if cell.verdict != "cannot separate":
-                rest.setdefault(cell.verdict, []).append(self.where(cell))
+                rest.setdefault(cell.verdict, []).append(cell)
         if not self.cells[1:]:
             return f"In distribution {first}."
         if not rest:
             return f"In distribution {first}. Under no other condition can they be separated."
-        found = "; ".join(f"{verdict} under {', '.join(names)}" for verdict, names in rest.items())
+        found = "; ".join(
+            f"{verdict} under {', '.join(self._together(cells))}" for verdict, cells in rest.items()
+        )
         return f"In distribution {first}. Elsewhere {self.a} is {found}."
+
+    def _together(self, cells: Sequence[Cell]) -> Iterator[str]:
+        """The conditions of some cells in words, the levels of each behind it."""
+        for condition in self.panel.protocol.conditions:
+            own = [cell for cell in cells if cell.condition == condition.name]
+            if 1 < len(own) == len(condition.values):
+                yield f"{condition.title} (every level)"
+            elif own:
+                values = (f"{condition.values[c.level - 1]:g}{condition.unit}" for c in own[1:])
+                yield "/".join([self.where(own[0]), *values])
 
 
 def panels_of(*folders: Path) -> list[Panel]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from metabench.boards import Board, PanelBoard, Row, build_board, designs
 from metabench.boards.render import ORDER_NOTE, references
 from metabench.records import Environment, Record
+from metabench.reports.chapters import as_latex, as_markdown, chapters
 from metabench.reports.drawing import Picture, skill_pictures, training_pictures
 from metabench.reports.headlines import headlines
 from metabench.reports.overoptimisation import Course, courses, overoptimisation_pictures
@@ -97,9 +98,14 @@ def build_report(results: Results) -> str:
     )
 
 
-def write_report(results: Results, path: Path) -> None:
-    """Write the report; the file appears whole or not at all."""
-    write_file(Path(path), build_report(results).encode())
+def write_report(results: Results, path: Path, format: str = "html") -> None:
+    """Write the report as html, markdown or latex; the file appears whole or not at all."""
+    if format == "html":
+        text = build_report(results)
+    else:
+        write = {"markdown": as_markdown, "latex": as_latex}[format]
+        text = write("Does it still learn elsewhere?", chapters(results))
+    write_file(Path(path), text.encode())
 
 
 @dataclass(frozen=True)

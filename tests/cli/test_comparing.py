@@ -28,7 +28,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_two_learners_of_a_run_are_compared_with_a_verdict_in_words(finished: Path) -> None:
-    done = RUNNER.invoke(app, ["compare", "one", "two", "--run", str(finished)])
+    done = RUNNER.invoke(
+        app, ["compare", "one", "two", "--run", str(finished), "--format", "markdown"]
+    )
     assert done.exit_code == 0, done.output
     assert "one is ahead of two by +" in done.output
     assert "| in distribution |" in done.output
