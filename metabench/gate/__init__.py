@@ -1,6 +1,6 @@
 """The gate: tables in, a verdict out. Is a candidate worse than the baseline, or unsound?"""
 
-from metabench.gate.absolute import Check
+from metabench.gate.checks import Check
 from metabench.gate.decision import Decision, Policy, decide
 from metabench.gate.spec import Config, GateSpec, load_config
 from metabench.gate.verdict import Verdict, gate

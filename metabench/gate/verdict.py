@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from metabench.errors import MetabenchError
 from metabench.estimators import Panel, panels
-from metabench.gate.absolute import Check, limits, worst
+from metabench.gate.checks import Check, Numbers, worst
+from metabench.gate.choosing import choose_learner, records_of, unit_of
 from metabench.gate.decision import LEAST_SEEDS, Decision, Status, Test, decide
-from metabench.gate.pairing import Family, Pairing, choose_learner, pair, records_of, unit_of
+from metabench.gate.limits import limits
+from metabench.gate.pairing import Family, Pairing, pair
 from metabench.gate.spec import GateSpec
 from metabench.records import IN_DISTRIBUTION
 from metabench.statistics import number
@@ -240,7 +242,7 @@ def _seeds(count: int) -> str:
     return f"{count} seed" if count == 1 else f"{count} seeds"
 
 
-def _numbers(test: Test) -> dict[str, float | int | str | None]:
+def _numbers(test: Test) -> Numbers:
     spread = test.spread if test.seeds > 1 else None
     return {
         "difference": test.interval.mean,

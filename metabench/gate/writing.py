@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from metabench.boards.text import markdown, plain
-from metabench.gate.absolute import Check
+from metabench.gate.checks import Check
 from metabench.gate.verdict import Verdict, capped, power_words
 
 if TYPE_CHECKING:

@@ -9,7 +9,9 @@ import pytest
 from metabench.errors import MetabenchError
 from metabench.estimators import panels
 from metabench.gate import GateSpec, gate, load_config
-from metabench.gate.absolute import Check, harm_checks, limits
+from metabench.gate.checks import Check
+from metabench.gate.limits import limits
+from metabench.gate.probes import harm_checks
 from metabench.gate.spec import BreakEvenLevel, Gap, Skill
 from metabench.records import Probe
 from metabench.store import Results
