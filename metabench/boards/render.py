@@ -224,7 +224,7 @@ def to_csv(board: Board) -> str:
     writer = csv.writer(out, lineterminator="\n")
     measured = ("metric", "skill", "ood_skill", "aus", "cvar10")
     writer.writerow(
-        ["suite", "source", "preset", "fingerprint", "learner", "family", "transductive"]
+        ["suite", "source", "preset", "fingerprint", "salt", "learner", "family", "transductive"]
         + ["provenance", "seeds_ok", "seeds", "metric_name"]
         + [f"{name}{end}" for name in measured for end in ("", "_low", "_high")]
         + [
@@ -250,7 +250,7 @@ def to_csv(board: Board) -> str:
                 numbers += ["", "", ""] if interval is None else _numbers(interval)
             condition, level = ("", "") if r.break_even is None else _break_even_fields(r)
             writer.writerow(
-                [field(p.suite), field(p.source), field(p.preset), field(p.fingerprint)]
+                [field(p.suite), field(p.source), field(p.preset), field(p.fingerprint), p.salt]
                 + [field(r.label), field(r.family), r.transductive, r.provenance]
                 + [r.seeds_ok, r.seeds, p.protocol.metric, *numbers]
                 + ([""] * 3 if r.place is None else [r.place.low, r.place.high, r.place.tier])

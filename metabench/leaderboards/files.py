@@ -6,10 +6,11 @@ import difflib
 from pathlib import Path
 
 from metabench.leaderboards.history import LATEST, keep
+from metabench.leaderboards.latex import to_latex
 from metabench.leaderboards.spec import load_spec
 from metabench.leaderboards.standing import Leaderboard, selected, standing
 from metabench.leaderboards.submissions import told
-from metabench.leaderboards.writing import PAGE, to_csv, to_json, to_latex, to_markdown
+from metabench.leaderboards.writing import PAGE, to_csv, to_json, to_markdown
 from metabench.store import Store, write_file
 
 

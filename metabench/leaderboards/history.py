@@ -47,7 +47,8 @@ def moves(folder: Path | str, since: Path | None = None) -> list[str]:
     past = builds(folder)
     if since is None and not past:
         raise MetabenchError(f"{folder}: no past build to compare with")
-    before, after = _entries(since or past[-1]), _entries(Path(folder) / LATEST)
+    (was, before), (now, after) = (_read(p) for p in (since or past[-1], Path(folder) / LATEST))
+    release = [] if was == now else [f"episodes of {was} -> {now}"]
     came, went = sorted(set(after) - set(before)), sorted(set(before) - set(after))
     lines = [f"{label}: new, {_place(after[label])}" for label in came]
     lines += [f"{label}: gone, was {_place(before[label])}" for label in went]
@@ -59,14 +60,16 @@ def moves(folder: Path | str, since: Path | None = None) -> list[str]:
             for key, name in CAUSES.items()
             if old[key] != new[key]
         ]
+        changed += release
         moved = [
-            f"{what} {was} -> {now}"
-            for what, was, now in (
+            f"{what} {earlier} -> {later}"
+            for what, earlier, later in (
                 ("rank", _place(old), _place(new)),
                 ("IQM", _iqm(old), _iqm(new)),
                 ("flags", _text(old["flags"]), _text(new["flags"])),
+                ("public − private", _gap(old), _gap(new)),
             )
-            if was != now
+            if earlier != later
         ]
         if moved:
             reason = "; ".join(changed) or (f"the pool: {pool}" if pool else "others' results")
@@ -74,10 +77,13 @@ def moves(folder: Path | str, since: Path | None = None) -> list[str]:
     return lines
 
 
-def _entries(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    """Whose episodes ranks come from, and the entries by label."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["entries"]
-        return {entry["label"]: entry for entry in entries}
+        content = json.loads(path.read_text(encoding="utf-8"))
+        private = content["board"]["private"] if content.get("salt") else None
+        entries = {entry["label"]: entry for entry in content["entries"]}
+        return f"release {private['release']}" if private else "the public", entries
     except OSError as error:
         raise MetabenchError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
@@ -94,6 +100,13 @@ def _place(entry: dict[str, Any]) -> str:
 
 def _iqm(entry: dict[str, Any]) -> str:
     return "none" if entry["iqm"] is None else number(entry["iqm"]["mean"])
+
+
+def _gap(entry: dict[str, Any]) -> str:
+    gap = entry.get("gap")
+    if gap is None:
+        return "none"
+    return number(gap["interval"]["mean"]) + (" flagged" if gap["flagged"] else "")
 
 
 def _text(value: Any) -> str:

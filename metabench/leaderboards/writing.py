@@ -14,7 +14,7 @@ from metabench.leaderboards.private import Gap
 from metabench.leaderboards.spec import Private
 from metabench.leaderboards.standing import Entry, Leaderboard
 from metabench.leaderboards.submissions import Heard
-from metabench.statistics import Interval, number
+from metabench.statistics import Interval
 
 MISSING = "—"
 PAGE = "report.html"
@@ -37,14 +37,6 @@ HEADERS = (
     "training",
     "date",
     "status",
-)
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        **{mark: "\\" + mark for mark in "&%$#_{}"},
-    }
 )
 
 
@@ -274,52 +266,11 @@ def _interval(name: str, interval: Interval | None) -> dict[str, object]:
     return {f"{name}{e}": "" if v is None else v for e, v in zip(ends, found, strict=True)}
 
 
-def to_latex(made: Leaderboard) -> str:
-    """A booktabs table: rank, learner, IQM, mean rank, worst suite, public-private gap."""
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        r"\begin{tabular}{rllrrrlr}",
-        r"\toprule",
-        r"Rank & Learner & Family & Skill, IQM & Mean rank & \multicolumn{2}{l}{Worst suite} & "
-        r"Public $-$ private \\",
-    ]
-    for track in ("inductive", "transductive"):
-        entries = [e for e in made.entries if e.track == track]
-        if not entries:
-            continue
-        lines += [r"\midrule", rf"\multicolumn{{8}}{{l}}{{\emph{{{track}}}}} \\"]
-        for entry in entries:
-            worst, gap = entry.worst_suite, entry.gap
-            chosen = [
-                _latex(MISSING if entry.place is None else entry.place.text),
-                _latex(entry.label),
-                _latex(entry.family),
-                _math(entry.iqm),
-                _math(entry.mean_rank, 1),
-                _math(None if worst is None else worst[1]),
-                _latex("" if worst is None else worst[0]),
-                _math(None if gap is None else gap.interval),
-            ]
-            lines.append(" & ".join(chosen) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
-
-
-def _math(interval: Interval | None, digits: int = 2) -> str:
-    if interval is None:
-        return "--"
-    if interval.half_width is None:
-        return f"${number(interval.mean, digits)}$"
-    return rf"${number(interval.mean, digits)} \pm {number(interval.half_width, digits)}$"
-
-
-def _latex(text: str) -> str:
-    return plain(text).translate(_LATEX).replace(MISSING, "--")
-
-
 def to_json(made: Leaderboard) -> str:
     """Everything, for machines."""
     content = {
         "board": made.spec.model_dump(),
+        "salt": made.salt,
         "tasks": list(made.tasks),
         "page": {place: f"{PAGE}#{anchor}" for place, anchor in made.anchors.items()},
         "entries": [asdict(entry) for entry in made.entries],

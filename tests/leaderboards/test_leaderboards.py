@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from metabench.cli import app
 from metabench.errors import MetabenchError
 from metabench.leaderboards import BoardSpec, build, load_spec, moves, standing, verify
+from metabench.leaderboards.latex import to_latex
 from metabench.leaderboards.standing import Entry, Leaderboard
-from metabench.leaderboards.writing import to_csv, to_json, to_latex, to_markdown
+from metabench.leaderboards.writing import to_csv, to_json, to_markdown
 from metabench.records import Probe
 from metabench.store import Results, Store
 from tests.factories import BASE, BAYES, Learner, constant, make_protocol, make_results, merge
@@ -240,15 +241,14 @@ def test_every_link_of_a_board_leads_to_a_section_of_its_page(tmp_path: Path) ->
 
 def test_parameters_are_shown_where_they_were_counted() -> None:
     results = make_results([BASE, BAYES, GOOD, TWIN])
-    records = [
-        r.model_copy(
-            update={"learner": r.learner.model_copy(update={"parameters": 1000 + 500 * s})}
-        )
-        if r.key.learner == "good"
-        else r
-        for r in results.records
-        for s in [r.key.seed]
-    ]
+    records = []
+    for record in results.records:
+        size = {"parameters": 1000 + 500 * record.key.seed}
+        if record.key.learner == "good":
+            learner = record.learner.model_copy(update=size)
+            records.append(record.model_copy(update={"learner": learner}))
+        else:
+            records.append(record)
     board = standing(spec(), Results(records, results.episodes))
     assert entry(board, "good").parameters == (1000, 2000)
     assert entry(board, "twin").parameters is None

@@ -20,16 +20,18 @@ from metabench.leaderboards import (
     BoardSpec,
     build,
     load_spec,
+    moves,
     open_release,
     reveal,
     standing,
     verify,
 )
+from metabench.leaderboards.latex import to_latex
 from metabench.leaderboards.private import gap
 from metabench.leaderboards.spec import Private
 from metabench.leaderboards.standing import Entry, Leaderboard
 from metabench.leaderboards.submissions import default_salt
-from metabench.leaderboards.writing import to_csv, to_json, to_latex, to_markdown
+from metabench.leaderboards.writing import to_csv, to_json, to_markdown
 from metabench.learners import LearnerCard
 from metabench.learners.controls.narrow_bayes import NarrowBayes
 from metabench.running import replay as replaying
@@ -181,6 +183,12 @@ def test_the_secret_draws_every_candidate_equally_often_and_anew_for_each_releas
     assert private.left_out() == set(names)
 
 
+@pytest.fixture(autouse=True)
+def _no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures take long, and nothing here asks for one."""
+    monkeypatch.setattr("metabench.reports.write_report", lambda results, path: None)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "toys"
@@ -275,3 +283,18 @@ def test_a_replay_finds_every_bit_and_a_number_that_was_changed(
     done = runner.invoke(app, ["board", "verify", str(folder), "--replay", "1"])
     assert done.exit_code == 1
     assert "values differ" in done.output
+
+
+def test_a_new_release_is_why_ranks_moved(folder: Path) -> None:
+    (folder / "board.toml").write_text(TOML + "gap_margin = 0.1\n")
+    public = make_results([BASE, BAYES, Learner("a", constant(0.9)), Learner("b", constant(0.5))])
+    written(folder, public)
+    build(folder)
+    open_release(folder, "one")
+    other = make_results([BASE, BAYES, Learner("a", constant(0.2)), Learner("b", constant(0.5))])
+    written(folder, salted(other, load_spec(folder).private.commitment))
+    build(folder)
+    (line,) = [line for line in moves(folder) if line.startswith("a: ")]
+    assert "public − private none -> 0.7" in line
+    assert "flagged" in line
+    assert "(episodes of the public -> release one)" in line

@@ -30,6 +30,12 @@ EPISODES, TRIES = 150, 60
 Bits = NDArray[np.int64]
 
 
+@pytest.fixture(autouse=True)
+def _no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures take long, and nothing here asks for one."""
+    monkeypatch.setattr("metabench.reports.write_report", lambda results, path: None)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "toys"
