@@ -32,7 +32,7 @@ def ci(
 
     Exit 0 pass, 1 regression, 2 can't decide or broken.
     """
-    with never_one():
+    with never_one(github):
         code = _guard(config, accept, format, junit, github)
     raise typer.Exit(code)
 
@@ -40,6 +40,8 @@ def ci(
 def _guard(path: Path, accept: bool, format: Format, junit: Path | None, github: bool) -> int:
     from metabench import guard
     from metabench.gate import load_config
+    from metabench.gate.fresh import accept as take
+    from metabench.gate.fresh import prune
 
     config = load_config(path)
     root = path.resolve().parent
@@ -53,10 +55,9 @@ def _guard(path: Path, accept: bool, format: Format, junit: Path | None, github:
     show(verdict, format, junit, github)
     _write(verdict, results, runs / REPORT)
     if accept and baseline is not None and verdict.status == "pass":
-        from metabench.gate.fresh import accept as take
-
         take(results.records, one.folder, baseline)
         typer.echo(f"baseline  {baseline}", err=True)
+    prune(runs, one.folder)
     return verdict.exit_code
 
 

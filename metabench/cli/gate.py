@@ -79,7 +79,7 @@ def gate(
     github: GITHUB = False,
 ) -> None:
     """Is a learner worse than the baseline? Exit 0 pass, 1 regression, 2 can't decide or broken."""
-    with never_one():
+    with never_one(github):
         verdict = _judge(
             candidate,
             baseline,
@@ -118,15 +118,24 @@ def _judge(
 
 
 @contextmanager
-def never_one() -> Iterator[None]:
-    """An error that nobody foresaw exits with 2: 1 says that a learner got worse."""
-    from metabench.errors import MetabenchError
+def never_one(github: bool) -> Iterator[None]:
+    """What ends a command without a verdict exits with 2 or 130: 1 says that a learner got worse."""
+    from metabench.errors import MetabenchError, one_line
 
     try:
         yield
-    except (MetabenchError, typer.Exit, KeyboardInterrupt):
+    except typer.Exit:
         raise
-    except Exception:
+    except KeyboardInterrupt:
+        typer.echo("interrupted: finished cells are kept", err=True)
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if github:
+            from metabench.gate.writing import command
+
+            typer.echo(command("error", "metabench", one_line(error)))
+        if isinstance(error, MetabenchError):
+            raise
         import traceback
 
         traceback.print_exc()

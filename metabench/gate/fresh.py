@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 import shutil
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, entry_points, version
@@ -19,6 +20,8 @@ from metabench.store import Store, read_record
 
 BESIDE = ("metabench", "torch", "numpy")
 """Distributions whose versions count as code."""
+KEPT = 8
+"""Runs of earlier code that are kept, for a commit that comes back."""
 SAME = ("metabench", "python", "torch", "numpy", "platform", "device")
 """Of the environment: a record made elsewhere is made again."""
 
@@ -123,3 +126,12 @@ def accept(candidate: Iterable[Record], run: Path, baseline: Path) -> None:
                 path = run / "records" / f"{record_id}{suffix}"
                 if path.exists():
                     _copy(path, target.records)
+
+
+def prune(runs: Path, current: Path) -> None:
+    """Remove the oldest runs of code that is no more; folders of other names are left alone."""
+    current.touch()
+    digests = [p for p in runs.iterdir() if re.fullmatch(r"[0-9a-f]{12}", p.name) and p != current]
+    by_age = sorted((p for p in digests if p.is_dir()), key=lambda p: p.stat().st_mtime)
+    for old in by_age[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from metabench import cli
 from metabench.errors import MetabenchError
-from metabench.gate.fresh import code_digest
+from metabench.gate.fresh import KEPT, code_digest, prune
 from metabench.store import Store
 from tests.factories import BASE, BAYES, Learner, constant, make_results
 
@@ -81,8 +81,16 @@ def test_what_nobody_foresaw_is_never_called_a_regression(
         raise ZeroDivisionError
 
     monkeypatch.setattr("metabench.gate.gate", fails)
-    done = metabench("gate", "--candidate", runs["good"], "--baseline", runs["good"])
-    assert done.exit_code == 2
+    arguments = ["--candidate", runs["good"], "--baseline", runs["good"]]
+    assert metabench("gate", *arguments).exit_code == 2
+    told = metabench("gate", *arguments, "--github")
+    assert "::error title=metabench::ZeroDivisionError: " in told.stdout
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("metabench.gate.gate", interrupted)
+    assert metabench("gate", *arguments).exit_code == 130
 
 
 def test_a_leaderboard_serves_as_the_baseline(runs: dict[str, Path], tmp_path: Path) -> None:
@@ -201,3 +209,12 @@ def test_results_never_outlive_the_code_that_the_learner_imports(repository: Pat
     assert code_digest("maml") == code_digest("metabench.learners:MAML")
     with pytest.raises(MetabenchError, match="no module 'nowhere'"):
         code_digest("nowhere:Learner")
+
+
+def test_old_runs_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    names = [f"{i:012x}" for i in range(KEPT + 4)]
+    for i, name in enumerate([*names, "baseline", "report"]):
+        (tmp_path / name / "records").mkdir(parents=True)
+        os.utime(tmp_path / name, (i, i))
+    prune(tmp_path, tmp_path / names[0])
+    assert {p.name for p in tmp_path.iterdir()} == {names[0], *names[4:], "baseline", "report"}
