@@ -119,7 +119,7 @@ def _judge(
 
 @contextmanager
 def never_one(github: bool) -> Iterator[None]:
-    """What ends a command without a verdict exits with 2 or 130: 1 says that a learner got worse."""
+    """What ends a command without a verdict exits with 2 or 130; 1 is kept for a regression."""
     from metabench.errors import MetabenchError, one_line
 
     try:
