@@ -170,16 +170,26 @@ def _told(code: int | None) -> str:
 
 
 def usage(root: int) -> tuple[int, int]:
-    """How many processes descend from this one, and their memory in bytes; (0, 0) where untold."""
-    count, pages, waiting = 0, 0, [root]
-    while waiting:
-        pid = waiting.pop()
-        folder = Path("/proc", str(pid))
+    """How many processes there are from this one down, and their memory in bytes."""
+    count, pages = 0, 0
+    for pid in descendants(root):
         try:
-            for thread in folder.joinpath("task").iterdir():
-                waiting += map(int, thread.joinpath("children").read_text().split())
-            pages += int(folder.joinpath("statm").read_text().split()[1])
+            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         except (OSError, ValueError):
             continue
         count += 1
     return count, pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def descendants(root: int) -> list[int]:
+    """The process, its children, theirs; none where the system does not tell."""
+    found, waiting = [], [root]
+    while waiting:
+        pid = waiting.pop()
+        try:
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                waiting += map(int, thread.joinpath("children").read_text().split())
+        except (OSError, ValueError):
+            continue
+        found.append(pid)
+    return found

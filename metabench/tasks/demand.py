@@ -13,7 +13,6 @@ from torch import Tensor
 from metabench.episodes import Episodes, Kind, Query, Support
 from metabench.errors import MetabenchError
 from metabench.rng import BlockDraws, Plan
-from metabench.statistics.hamilton import hamilton_filter, symmetric_chain
 from metabench.tasks.base import TASKS, Range, Shape, TaskDistribution, bounds
 
 Array = NDArray[np.float64]
@@ -132,6 +131,9 @@ class Demand(TaskDistribution):
 
     def regime_probabilities(self, episodes: Episodes) -> Array:
         """P(today's regime | support) [T, S]; items may be in any order, and days missing."""
+        # Everything that trains imports this module, and nothing else of it needs scipy.stats.
+        from metabench.statistics.hamilton import hamilton_filter, symmetric_chain
+
         s = episodes.support
         x, y, mask = s.x.cpu().double().numpy(), s.y.cpu().double().numpy(), s.mask.cpu().numpy()
         curves = self._curve(x[..., :1], np.arange(self.regimes))
