@@ -86,7 +86,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         return f"release {private['release']}" if private else "the public", entries
     except OSError as error:
         raise MetabenchError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise MetabenchError(f"{path}: not a leaderboard's board.json") from None
 
 

@@ -32,7 +32,8 @@ Bits = NDArray[np.int64]
 
 @pytest.fixture(autouse=True)
 def _no_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures take long, and nothing here asks for one."""
+    """Figures and disks take long, and nothing here asks for either."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
     monkeypatch.setattr("metabench.reports.write_report", lambda results, path: None)
 
 
@@ -144,8 +145,8 @@ def test_the_boosting_attack_climbs_a_plain_board_and_not_this_one(folder: Path)
     final = heard(climbed)
     # Half the guesses kept, 0.4 sd above chance on average: right with Phi(0.8 sqrt(30 / 300)).
     assert naive > 0.57
-    # Each told score is an answer's own mean, and the best of 60 is 2.3 sd = 0.067 by luck.
-    assert final <= 0.5 + 0.067 + 0.03
+    # The luckiest of 60 guesses is 2.3 sd = 0.067 above chance; feedback adds nothing to it.
+    assert final <= max(plain(t) for t in tries) <= 0.5 + 0.067 + 0.03
     assert final < naive
     assert len(set(scores)) < 8, "most submissions heard nothing new"
     outcomes = [h.outcome for h in told(folder)]
