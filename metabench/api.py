@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from metabench.errors import MetabenchError
 from metabench.records import Parameter, Provenance, Record
@@ -108,6 +108,69 @@ def check(learner: LearnerChoice, device: str = "auto") -> CheckReport:
     from metabench.running.plan import choose, select_device
 
     return check_learner(choose(learner)[0], select_device(device))
+
+
+def submit(
+    folder: str | Path,
+    suite: str | Path | Suite | Sequence[str | Path | Suite],
+    *,
+    isolation: Literal["auto", "sandbox", "process"] = "auto",
+    out: str | Path = "runs/submission",
+    preset: str = "smoke",
+    seeds: int | None = None,
+    salt: str | Path | None = None,
+    data_root: str | Path | None = None,
+    retry: bool = False,
+    watcher: Watcher | None = None,
+) -> Results:
+    """Score the submission of a folder as ``run`` scores a learner, its code contained.
+
+    Its records are ``verified``: the scorer drew the episodes, trained and scored it here, and say
+    what stood between its code and the scorer (docs/threat-model.md). Raises MetabenchError where
+    the folder has a problem or the isolation can't be had.
+    """
+    from metabench.submission.findings import open_submission
+    from metabench.submission.remote import contained
+
+    path = Path(folder)
+    learner = contained(open_submission(path), path, isolation=isolation)
+    return run(
+        learner,
+        suite,
+        preset=preset,
+        seeds=seeds,
+        out=out,
+        device="cpu",
+        data_root=data_root,
+        retry=retry,
+        provenance="verified",
+        salt=salt,
+        watcher=watcher,
+    )
+
+
+def check_submission(
+    folder: str | Path, isolation: Literal["auto", "sandbox", "process"] = "auto"
+) -> tuple[list[str], bool]:
+    """What is wrong with a submission, line by line with the fix, and whether nothing is.
+
+    The manifest and the folder come first; if they are sound, the contract, in a worker.
+    """
+    from metabench.submission.findings import look_through
+    from metabench.submission.remote import contained
+
+    path = Path(folder)
+    manifest, problems = look_through(path)
+    if manifest is None or problems:
+        lines = [f"FAIL  {problem}" for problem in problems]
+        return [*lines, f"{path}: {len(problems)} to fix before its code is run"], False
+    try:
+        learner = contained(manifest, path, isolation=isolation)
+    except MetabenchError as error:
+        return [f"FAIL  {error}"], False
+    report = check(learner, "cpu")
+    sound = f"pass  folder      manifest and files ({learner.isolation} isolation)"
+    return [sound, *report.lines()], report.passed
 
 
 def board(results: Results | str | Path) -> Board:

@@ -18,6 +18,8 @@ from metabench.cli import (
     power,
     report,
     run,
+    submission,
+    submit,
     validate,
 )
 from metabench.errors import MetabenchError, one_line
@@ -54,6 +56,8 @@ app.command("report")(report.report)
 app.command("compare")(compare.compare)
 app.command("power")(power.power)
 app.command("export")(export.export)
+app.add_typer(submission.app)
+app.command("submit")(submit.submit)
 app.command("gate")(gate.gate)
 app.command("ci")(ci.ci)
 app.command("validate")(validate.validate)

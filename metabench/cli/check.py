@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from metabench.cli.isolation import IsolationOption
+
 
 def check(
-    learner: Annotated[str, typer.Argument(help="A name, module:Class or file.py:Class.")],
+    learner: Annotated[
+        str, typer.Argument(help="A name, module:Class, file.py:Class, or a submission's folder.")
+    ],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    isolation: IsolationOption = "auto",
 ) -> None:
-    """Prove that a learner keeps the contract, one line a property."""
-    from metabench import api
+    """Prove that a learner keeps the contract, one line a property.
 
-    result = api.check(learner, device)
-    for line in result.lines():
-        typer.echo(line)
-    if not result.passed:
+    A submission's manifest and folder are looked through first; its code runs contained.
+    """
+    from metabench import api
+    from metabench.boards.text import plain
+
+    if Path(learner).is_dir():
+        lines, passed = api.check_submission(learner, isolation)
+    else:
+        result = api.check(learner, device)
+        lines, passed = result.lines(), result.passed
+    for line in lines:
+        typer.echo(plain(line))
+    if not passed:
         raise typer.Exit(1)

@@ -24,6 +24,9 @@ def ci(
     accept: Annotated[
         bool, typer.Option("--accept", help="A candidate that passes becomes the baseline.")
     ] = False,
+    first: Annotated[
+        bool, typer.Option("--first", help="The same, where there is no baseline yet.")
+    ] = False,
     format: FORMAT = Format.TEXT,
     junit: JUNIT = None,
     github: GITHUB = False,
@@ -33,11 +36,13 @@ def ci(
     Exit 0 pass, 1 regression, 2 can't decide or broken.
     """
     with never_one(github):
-        code = _guard(config, accept, format, junit, github)
+        code = _guard(config, accept, first, format, junit, github)
     raise typer.Exit(code)
 
 
-def _guard(path: Path, accept: bool, format: Format, junit: Path | None, github: bool) -> int:
+def _guard(
+    path: Path, accept: bool, first: bool, format: Format, junit: Path | None, github: bool
+) -> int:
     from metabench import guard
     from metabench.gate import load_config
     from metabench.gate.fresh import accept as take
@@ -50,11 +55,13 @@ def _guard(path: Path, accept: bool, format: Format, junit: Path | None, github:
     if config.check and not _contract(one, quiet=format is not Format.TEXT):
         return 2
     baseline = None if config.gate.baseline is None else root / config.gate.baseline
+    if baseline is None or (baseline / "records").is_dir():
+        first = False
     results = _run(one, config, root, baseline, quiet=format is not Format.TEXT)
-    verdict = _judge(results, config, one.name, baseline, accept)
+    verdict = _judge(results, config, one.name, baseline, accept or first)
     show(verdict, format, junit, github)
     _write(verdict, results, runs / REPORT)
-    if accept and baseline is not None and verdict.status == "pass":
+    if (accept or first) and baseline is not None and verdict.status == "pass":
         take(results.records, one.folder, baseline)
         typer.echo(f"baseline  {baseline}", err=True)
     prune(runs, one.folder)
@@ -108,7 +115,7 @@ def _judge(
         other = load_records(baseline)
     elif baseline is not None and not accept:
         raise MetabenchError(
-            f"no baseline in {baseline}: 'metabench ci --accept' makes one of a learner that is "
+            f"no baseline in {baseline}: 'metabench ci --first' makes one of a learner that is "
             "known to be good"
         )
     return gate(results, other, config.gate, learner)

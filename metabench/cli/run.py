@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from metabench.errors import MetabenchError
 
 if TYPE_CHECKING:
-    from metabench.records import Record
+    from metabench.running.local import Watcher
+    from metabench.store import Results
 
 
 def run(
@@ -53,13 +55,16 @@ def run(
     ] = 15.0,
 ) -> None:
     """Meta-train and score learners beside the suite's baselines; print the board."""
-    try:
-        failures = _run_and_show(
-            out,
-            learners=_split(learner),
-            suite=_split(suite),
+    from metabench import api
+
+    finish(
+        out,
+        lambda watcher: api.run(
+            split(learner),
+            split(suite),
             preset=preset,
             seeds=seeds,
+            out=out,
             device=device,
             workers=workers,
             data_root=data_root,
@@ -67,35 +72,39 @@ def run(
             retry=retry,
             salt=salt,
             checkpoint_seconds=checkpoint_seconds,
-        )
+            watcher=watcher,
+        ),
+    )
+
+
+def finish(out: Path, work: Callable[[Watcher], Results]) -> None:
+    """Run with progress, print the board, write the report; exit code 2 if a cell failed."""
+    from metabench import api
+    from metabench.boards import to_terminal
+    from metabench.boards.text import plain
+    from metabench.cli.progress import progress
+
+    try:
+        with progress() as (console, watcher):
+            results = work(watcher)
+        to_terminal(api.board(results), console)
+        page = api.report(results, out / "report.html")
+        console.print(f"records  {out / 'records'}", soft_wrap=True)
+        console.print(f"report   {page.resolve()}", soft_wrap=True)
     except KeyboardInterrupt:
         message = "interrupted: finished cells are kept; the same command goes on from here"
         typer.echo(message, err=True)
         raise typer.Exit(130) from None
-    for record in failures:
+    for record in results.failures:
         name = f"{record.key.learner} · {record.key.suite}/{record.key.source}"
         problem = f"seed {record.key.seed}: {record.status}: {record.error}"
-        typer.echo(f"error: {name} · {problem}", err=True)
-    if failures:
+        typer.echo(plain(f"error: {name} · {problem}"), err=True)
+    if results.failures:
         raise typer.Exit(2)
 
 
-def _run_and_show(out: Path, **options: Any) -> list[Record]:
-    """Run, print the board, write the report; returns the records of what failed."""
-    from metabench import api
-    from metabench.boards import to_terminal
-    from metabench.cli.progress import progress
-
-    with progress() as (console, watcher):
-        results = api.run(out=out, watcher=watcher, **options)
-    to_terminal(api.board(results), console)
-    page = api.report(results, out / "report.html")
-    console.print(f"records  {out / 'records'}", soft_wrap=True)
-    console.print(f"report   {page.resolve()}", soft_wrap=True)
-    return results.failures
-
-
-def _split(values: list[str]) -> list[str]:
+def split(values: list[str]) -> list[str]:
+    """Comma-separated or repeated names, one by one."""
     return [name.strip() for value in values for name in value.split(",") if name.strip()]
 
 

@@ -24,10 +24,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from metabench.episodes import Prediction, Query, Support
-from metabench.errors import MetabenchError, TimeLimitError
+from metabench.errors import MetabenchError, TimeLimitError, unknown
 from metabench.learners.contract import LearnerCard, MetaLearner, StepLog, TaskInfo, TaskStream
 from metabench.records import Knob, Parameter
 from metabench.submission.audit import Auditor, Origin
+from metabench.submission.findings import load_weights
 from metabench.submission.folder import check_folder, folder_digest
 from metabench.submission.frames import Frame
 from metabench.submission.limits import Limits
@@ -243,6 +244,8 @@ class Contained(MetaLearner[RemoteState]):
     isolation: ClassVar[Isolation]
     folder_digest: ClassVar[str]
     launcher: ClassVar[Launcher]
+    weights: ClassVar[Mapping[str, Tensor]]
+    """What its ``load_state_dict`` is given at the start; nothing: it is not called."""
 
     def __init__(self, **parameters: Parameter) -> None:
         self.given = parameters
@@ -256,6 +259,8 @@ class Contained(MetaLearner[RemoteState]):
         self.session = Session(self.launcher.take()[0])
         fields = {"info": pack_info(info), "seed": seed, "parameters": self.given}
         self.client.done(Frame(Ask.SETUP, fields=fields))
+        if self.weights:
+            self.load_state_dict(self.weights)
 
     @property
     def client(self) -> Client:
@@ -464,10 +469,11 @@ def contained(
 ) -> type[Contained]:
     """The submission in that folder as a learner class; its code runs in workers and nowhere else.
 
-    Name, version, kinds, family and track are the manifest's; of the code's own card only the
-    knobs and whether order matters are taken. ``ahead`` starts each worker before it is needed, for
-    where processors are idle. Raises MetabenchError where the folder or the
-    isolation can't be had, and SubmissionError where the entry point can't be loaded.
+    Name, version, kinds, family, track, weights and the defaults of hyper-parameters are the
+    manifest's; of the code's own card only the knobs and whether order matters are taken. ``ahead``
+    starts each worker before it is needed, for where processors are idle. Raises MetabenchError
+    where the folder or the isolation can't be had, and SubmissionError where the entry point can't
+    be loaded.
     """
     check_folder(folder)
     chosen = choose(isolation)
@@ -491,7 +497,8 @@ def contained(
     namespace: dict[str, Any] = {
         "__doc__": f"The submission {manifest.name} {manifest.version}.",
         "__module__": "submission",
-        "__signature__": _signature(loaded),
+        "__signature__": _signature(loaded, manifest),
+        "weights": load_weights(folder, manifest.weights) if manifest.weights else {},
         "card": card,
         "launcher": launcher,
         "isolation": chosen,
@@ -501,16 +508,21 @@ def contained(
     return type("Submission", (Contained,), namespace)
 
 
-def _signature(loaded: Loaded) -> inspect.Signature:
+def _signature(loaded: Loaded, manifest: Manifest) -> inspect.Signature:
     """The hyper-parameters, as the harness looks them up; the worker checks their values."""
+    known = {name: value for name, value in loaded.parameters.items() if name.isidentifier()}
+    for name in manifest.parameters:
+        if name not in known:
+            told = unknown("hyper-parameter", name, known)
+            raise SubmissionError(f"{manifest.name}: parameters: {told}")
+    required = set(loaded.required) - set(manifest.parameters)
     return inspect.Signature(
         [
             inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if name in loaded.required else default,
+                default=inspect.Parameter.empty if name in required else default,
             )
-            for name, default in loaded.parameters.items()
-            if name.isidentifier()
+            for name, default in {**known, **manifest.parameters}.items()
         ]
     )

@@ -5,9 +5,8 @@ from __future__ import annotations
 import secrets
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -17,6 +16,7 @@ from metabench.predictors import LearnerPredictor
 from metabench.rng import Address
 from metabench.scoring import score
 from metabench.submission.limits import MIB, Limits
+from metabench.submission.manifest import Manifest
 from metabench.submission.remote import Contained, contained
 from metabench.submission.sandbox import Choice
 from metabench.tasks import Shape, sample
@@ -50,17 +50,19 @@ class Base(MetaLearner):
 """
 
 
-@dataclass
-class Manifest:
-    """What ``contained`` reads of a manifest."""
-
-    name: str = "cheat"
-    entry: str = "learner:Learner"
-    version: str = "1"
-    family: Literal["other"] = "other"
-    kinds: tuple[str, ...] = ("classification",)
-    track: str = "inductive"
-    citation: str = ""
+def manifest(**changes: Any) -> Manifest:
+    """Of a submission that says nothing special."""
+    said: dict[str, Any] = {
+        "name": "cheat",
+        "entry": "learner:Learner",
+        "version": "1",
+        "authors": ["Nobody"],
+        "family": "other",
+        "kinds": ["classification"],
+        "track": "inductive",
+        "training_data": [],
+    }
+    return Manifest.model_validate(said | changes)
 
 
 def write(folder: Path, source: str, files: Mapping[str, str] | None = None) -> Path:
@@ -80,11 +82,11 @@ def submission(
     *,
     limits: Limits = QUICK,
     isolation: Choice = "sandbox",
-    **manifest: Any,
+    **changes: Any,
 ) -> type[Contained]:
     """The class of such a submission."""
     return contained(
-        Manifest(**manifest), write(folder, source, files), limits, isolation, ahead=False
+        manifest(**changes), write(folder, source, files), limits, isolation, ahead=False
     )
 
 

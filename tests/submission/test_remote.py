@@ -21,7 +21,7 @@ from metabench.records import Record
 from metabench.submission.process import SubmissionError
 from metabench.submission.remote import Contained, contained
 from metabench.submission.sandbox import choose, unavailable
-from tests.submission.scene import QUICK, Manifest, accuracy, ready, submission, write
+from tests.submission.scene import QUICK, accuracy, manifest, ready, submission, write
 
 CLUSTERS = """
 name = "clusters-tiny"
@@ -94,8 +94,8 @@ def shipped(folder: Path, name: str, isolation: Any = "sandbox") -> type[Contain
             pass
     """
     kinds = LEARNERS.get(name).card.kinds
-    manifest = Manifest(name=f"my-{name}", kinds=kinds)
-    return contained(manifest, write(folder, source), QUICK, isolation, ahead=False)
+    said = manifest(name=f"my-{name}", kinds=list(kinds))
+    return contained(said, write(folder, source), QUICK, isolation, ahead=False)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Models of other libraries as learners: subclass one, say what it is, run it."""
