@@ -56,7 +56,7 @@ class Overview:
 def overview(board: Board) -> Overview:
     """The learners of a board over all its panels.
 
-    Aggregates need records of one preset, and one panel a suite and source.
+    Aggregates need records of one preset and release, and one panel a suite and source.
     """
     parts = board.panels
     rows: dict[bool, dict[str, list[Row | None]]] = {False: {}, True: {}}
@@ -86,6 +86,8 @@ def _note(parts: Sequence[PanelBoard]) -> str:
         return "no task has a skill"
     if len({part.panel.preset for part in parts}) > 1:
         return "these records are of several presets"
+    if len({part.panel.salt for part in parts}) > 1:
+        return "these records are of public and of private episodes"
     if any(part.ambiguous for part in parts):
         return "these records hold a suite with several fingerprints or data"
     return ""

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import metabench
+from metabench.boards import build_board
 from metabench.cli import app
 from metabench.errors import MetabenchError
 from metabench.leaderboards import (
@@ -34,6 +35,7 @@ from metabench.leaderboards.submissions import default_salt
 from metabench.leaderboards.writing import to_csv, to_json, to_markdown
 from metabench.learners import LearnerCard
 from metabench.learners.controls.narrow_bayes import NarrowBayes
+from metabench.reports.overview import overview
 from metabench.running import replay as replaying
 from metabench.salt import commitment, new_salt, read_salt
 from metabench.store import Results, Store, load_records
@@ -298,3 +300,10 @@ def test_a_new_release_is_why_ranks_moved(folder: Path) -> None:
     assert "public − private none -> 0.7" in line
     assert "flagged" in line
     assert "(episodes of the public -> release one)" in line
+
+
+def test_no_aggregate_of_a_report_mixes_public_and_private_episodes() -> None:
+    made = overview(build_board(both(("a", 0.9, 0.1))))
+    assert made.note == "these records are of public and of private episodes"
+    assert all(s.iqm is None for standings in made.tracks.values() for s in standings)
+    assert overview(build_board(make_results())).note == ""
