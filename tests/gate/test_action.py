@@ -60,7 +60,7 @@ def test_its_gate_hands_on_the_exit_code_and_the_arguments(tmp_path: Path) -> No
         "SEEN": str(tmp_path / "seen"),
         "GITHUB_OUTPUT": str(tmp_path / "output"),
         "CONFIG": "a b.toml; echo no",
-        "ACCEPT": "true",
+        "ACCEPT": "always",
     }
     done = subprocess.run(["bash", "-e", "-c", step["run"]], env=environment, check=False)
     assert done.returncode == 2
@@ -82,7 +82,7 @@ def test_its_gate_hands_on_the_exit_code_and_the_arguments(tmp_path: Path) -> No
     assert command.callback is not None
     group = typer.main.get_command(cli.app)
     options = {o for p in group.commands["ci"].params for o in p.opts}  # type: ignore[attr-defined]
-    assert set(seen) & {"--config", "--github", "--accept"} <= options
+    assert {"--config", "--github", "--accept", "--first"} <= options
 
 
 def test_the_workflow_gives_inputs_that_the_action_has() -> None:

@@ -153,8 +153,8 @@ def test_a_repository_is_guarded_from_its_first_commit_on(repository: Path) -> N
     config = repository / "metabench.toml"
     none = metabench("ci", "--config", config)
     assert isinstance(none.exception, MetabenchError)
-    assert "'metabench ci --accept' makes one" in str(none.exception)
-    first = metabench("ci", "--config", config, "--accept", "--format", "json")
+    assert "'metabench ci --first' makes one" in str(none.exception)
+    first = metabench("ci", "--config", config, "--first", "--format", "json")
     assert first.exit_code == 0, first.output
     baseline = repository / ".metabench" / "baseline"
     before = {p.name: p.read_bytes() for p in (baseline / "records").iterdir()}
@@ -168,6 +168,14 @@ def test_a_repository_is_guarded_from_its_first_commit_on(repository: Path) -> N
         "junit.xml",
         "report.html",
     }
+    better = (repository / "smooth.py").read_text().replace(KERNEL, "2.2 * length**2")
+    (repository / "other.py").write_text(better)
+    text = config.read_text()
+    config.write_text(text.replace("smooth.py", "other.py").replace('"block"', '"merge"'))
+    second = metabench("ci", "--config", config, "--first", "--format", "json")
+    assert not json.loads(second.stdout)["identical"]
+    assert {p.name: p.read_bytes() for p in (baseline / "records").iterdir()} == before
+    config.write_text(text)
     # A worse learner: blocked, and never accepted; the baselines' cells are not run again.
     source = (repository / "smooth.py").read_text()
     (repository / "worse.py").write_text(source.replace(KERNEL, "20 * length**2"))
@@ -178,7 +186,7 @@ def test_a_repository_is_guarded_from_its_first_commit_on(repository: Path) -> N
     assert (worse.exit_code, verdict["status"]) == (1, "regression")
     assert {p.name: p.read_bytes() for p in (baseline / "records").iterdir()} == before
     folders = [p for p in (repository / ".metabench").iterdir() if (p / "records").is_dir()]
-    assert len(folders) == 3
+    assert len(folders) == 4
 
 
 def test_a_learner_that_breaks_the_contract_is_broken_before_anything_runs(

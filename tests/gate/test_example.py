@@ -44,7 +44,7 @@ def tox(repository: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_tox_guards_the_example_from_its_first_commit_on(repository: Path) -> None:
-    first = tox(repository, "--accept")
+    first = tox(repository, "--first")
     assert first.returncode == 0, first.stdout + first.stderr
     assert "smooth passes" in first.stdout
     assert "4 passed" in first.stdout

@@ -8,26 +8,27 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "simulate" / "gate.py"
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "simulate"
 
 
-def load() -> ModuleType:
-    sys.path.insert(0, str(PATH.parent))
+def load(name: str) -> ModuleType:
+    sys.path.insert(0, str(FOLDER))
     try:
-        spec = importlib.util.spec_from_file_location("simulate_gate", PATH)
+        spec = importlib.util.spec_from_file_location(f"simulate_{name}", FOLDER / f"{name}.py")
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules["simulate_gate"] = module
+        sys.modules[f"simulate_{name}"] = module
         spec.loader.exec_module(module)
         return module
     finally:
-        sys.path.remove(str(PATH.parent))
+        sys.path.remove(str(FOLDER))
 
 
-simulate = load()
+simulate = load("gate")
 STUDIES = simulate.studies()
 ROWS = [simulate.Row(**row) for row in json.loads(simulate.RESULTS.read_text())]
 FIGURES = {
@@ -71,3 +72,17 @@ def test_the_gate_of_today_errs_no_more(study: simulate.Study) -> None:  # type:
     assert row.kept, f"{row.quantity} {row.rate:.3f} [{row.lower:.3f}, {row.upper:.3f}]"
     (known,) = [r for r in ROWS if r.name == row.name]
     assert row.lower - 0.02 <= known.rate <= row.upper + 0.02
+
+
+def test_a_baseline_that_stays_finds_small_losses_first_and_errs_less_often() -> None:
+    creep = load("gate_creep")
+    found = json.loads(creep.RESULTS.read_text())
+    assert creep.PAGE.read_text() == creep.page(found)
+    known = {(row["loss"], row["way"]): row for row in found}
+    assert set(known) == {(loss, way) for loss in creep.LOSSES for way in creep.WAYS}
+    assert known[0.0, "fixed"]["alarmed"] < known[0.0, "moving"]["alarmed"]
+    for loss in creep.LOSSES[1:]:
+        assert known[loss, "fixed"]["median"] < known[loss, "moving"]["median"]
+    steep = [0.01 * t for t in range(12)]
+    world = -np.array(steep)[:, None] + 0.001 * np.random.default_rng(0).normal(size=(12, 5))
+    assert [creep.first_alarm(way, world) for way in ("moving", "fixed")] == [1, 1]
