@@ -61,10 +61,11 @@ def _words(one: str, other: str, found: Comparison, p: float, pairs: int) -> str
             return f"{one} is ahead of {other} by {_signed(d.mean)} {span} of skill ({judged})"
         case "behind":
             return f"{one} is behind {other} by {_signed(d.mean)} {span} of skill ({judged})"
-    return (
-        f"{one} and {other} cannot be told apart with {d.seeds} seeds: "
-        f"{_signed(d.mean)} {span} of skill ({judged})"
-    )
+    seeds = f"with {d.seeds} seeds"
+    if pairs > 1 and found.verdict() != "cannot separate":
+        seeds += f" once all {pairs} pairs are asked about"
+    difference = f"{_signed(d.mean)} {span} of skill ({judged})"
+    return f"{one} and {other} cannot be told apart {seeds}: {difference}"
 
 
 def _signed(value: float) -> str:

@@ -81,8 +81,13 @@ def build_report(results: Results) -> str:
     traits = {row.label: _trait(row) for part in board.panels for row in part.rows}
     template = environment.get_template("report.html.j2")
     standings = overview(board)
+    sections = [_section(i, part, styles) for i, part in enumerate(board.panels, 1)]
+    alike: dict[tuple[str, ...], list[Section]] = {}
+    for section in sections:
+        alike.setdefault(tuple(section.verdict), []).append(section)
     return template.render(
-        sections=[_section(i, part, styles) for i, part in enumerate(board.panels, 1)],
+        sections=sections,
+        verdicts=list(alike.values()),
         overview=standings,
         across_tasks=performance_profiles(standings.pool, styles),
         thresholds=SHOWN,

@@ -58,10 +58,12 @@ def test_the_one_script_is_the_one_that_the_policy_names(page: str) -> None:
 
 def test_every_figure_has_words_and_a_dark_twin(page: str) -> None:
     images = [a for t, a in tags(page) if t == "img"]
-    assert images
-    assert all(a.get("alt") for a in images)
-    dark = [a for t, a in tags(page) if t == "source" and "dark" in (a.get("media") or "")]
-    assert len(dark) == len(images)
+    light = [a for a in images if a["class"] == "on-light"]
+    dark = [a for a in images if a["class"] == "on-dark"]
+    assert light
+    assert [a["alt"] for a in light] == [a["alt"] for a in dark]
+    assert all(a["alt"] for a in images)
+    assert all(a["src"] != b["src"] for a, b in zip(light, dark, strict=True))
 
 
 def test_it_shows_boards_protocol_failures_and_environment(page: str) -> None:
