@@ -246,6 +246,8 @@ class Contained(MetaLearner[RemoteState]):
     launcher: ClassVar[Launcher]
     weights: ClassVar[Mapping[str, Tensor]]
     """What its ``load_state_dict`` is given at the start; nothing: it is not called."""
+    audits: ClassVar[bool] = True
+    """Whether predictions are asked for again in a second worker."""
 
     def __init__(self, **parameters: Parameter) -> None:
         self.given = parameters
@@ -302,7 +304,7 @@ class Contained(MetaLearner[RemoteState]):
 
     def _meet(self) -> None:
         """Before the first task: keep the state that audits begin from."""
-        if self.session.auditor is None:
+        if self.audits and self.session.auditor is None:
             start = partial(
                 _again, type(self), self.given, self.info, self.seed, self.device, self.client
             )
@@ -466,6 +468,7 @@ def contained(
     isolation: Choice = "auto",
     *,
     ahead: bool = True,
+    audits: bool = True,
 ) -> type[Contained]:
     """The submission in that folder as a learner class; its code runs in workers and nowhere else.
 
@@ -501,6 +504,7 @@ def contained(
         "weights": load_weights(folder, manifest.weights) if manifest.weights else {},
         "card": card,
         "launcher": launcher,
+        "audits": audits,
         "isolation": chosen,
         "folder_digest": folder_digest(folder),
         **{name: METHODS[name] for name in OPTIONAL if name in loaded.methods},
