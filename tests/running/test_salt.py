@@ -40,13 +40,11 @@ def values(results: Results) -> pd.Series:
 def test_salted_cells_have_other_episodes_and_other_ids_and_the_same_training(
     tiny: Path, tmp_path: Path, salt: Path
 ) -> None:
-    options = {"out": tmp_path / "run", "workers": 0}
-    public = metabench.run("maml", tiny, **options)
-    private = metabench.run("maml", tiny, salt=salt, **options)
+    public = metabench.run("maml", tiny, out=tmp_path / "run", workers=0)
+    private = metabench.run("maml", tiny, out=tmp_path / "run", workers=0, salt=salt)
     one, other = values(public), values(private)
     assert one.index.equals(other.index)
     assert not {r.id for r in public.records} & {r.id for r in private.records}
-    # Of two draws of an episode none agrees; the classes of some learners' rows are all there is.
     assert (one != other).groupby(["learner", "condition", "level"]).mean().min() > 0.9
     assert len(list((tmp_path / "run" / "trainings").iterdir())) == 1
     (a,) = [r for r in public.records if r.key.learner == "maml"]
