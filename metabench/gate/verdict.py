@@ -189,7 +189,8 @@ def family_words(family: Family, test: Test, paired: Pairing) -> str:
     mean = f"{signed(test.interval.mean)} {paired.unit} ({scores}, {_seeds(test.seeds)}"
     if test.adjusted is None:
         return f"{mean}): too few seeds"
-    return f"{mean}, p = {test.p:.3g}, after Holm {test.adjusted:.3g})"
+    shown = f"a loss is shown below {test.alpha:g}"
+    return f"{mean}, p = {test.p:.3g}, after Holm {test.adjusted:.3g}; {shown})"
 
 
 def capped(spec: GateSpec, decision: Decision) -> str:
