@@ -16,7 +16,7 @@ def test_records_count_the_learnable_numbers(tiny: Path, tmp_path: Path) -> None
     results = metabench.run(["maml", "narrow-bayes"], tiny, out=tmp_path, workers=0)
     counted = {r.key.learner: r.learner.parameters for r in results.records}
     (cell,) = [c for c in plan(["maml"], [tiny], "smoke", 1) if c.learner is LEARNERS.get("maml")]
-    state = new_learner(cell, CPU).state_dict()  # type: ignore[attr-defined]
+    state = new_learner(cell, CPU).state_dict()
     weights = [t.numel() for name, t in state.items() if name.startswith("parameters/")]
     assert counted["maml"] == sum(weights) > 0
     assert counted["narrow-bayes"] == counted["nearest-neighbour"] == 0
