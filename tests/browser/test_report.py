@@ -13,6 +13,8 @@ from tests.demo import demo
 from tests.factories import (
     BASE,
     BAYES,
+    FLIP,
+    RAMP,
     Learner,
     constant,
     falling,
@@ -51,7 +53,8 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Learner("together", constant(0.9), transductive=True),
         Learner("broken", status="failed", error="no luck"),
     ]
-    protocol = make_protocol(probes=[probe])
+    short = RAMP.model_copy(update={"values": [1, 2]})
+    protocol = make_protocol(probes=[probe], conditions=[short, FLIP])
     parts = [make_results(learners, source=name, protocol=protocol) for name in ("one", "two")]
     path = tmp_path_factory.mktemp("small") / "report.html"
     write_report(merge(*parts), path)
