@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--alone", action="store_true", help="without the baselines")
     given = parser.parse_args()
-    WorkerProcess.kill = counted(WorkerProcess.kill)  # type: ignore[method-assign]
+    WorkerProcess.kill = counted(WorkerProcess.kill)  # type: ignore[method-assign, assignment]
     ratios: dict[str, list[float]] = {"wall clock": [], "processors": []}
     for number in range(given.rounds):
         ways = [False, True] if number % 2 == 0 else [True, False]

@@ -72,9 +72,13 @@ class WorkerProcess:
 
     def ask(self, frame: Frame, limit: int, deadline: float) -> Frame:
         """Send a request and return the first answer to it."""
+        self.begin(frame, deadline)
+        return self.hear(limit, deadline)
+
+    def begin(self, frame: Frame, deadline: float) -> None:
+        """Send a request."""
         self.sequence += 1
         self.send(frame, deadline)
-        return self.hear(limit, deadline)
 
     def send(self, frame: Frame, deadline: float) -> None:
         """Send what belongs to the request at hand."""

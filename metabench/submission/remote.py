@@ -10,222 +10,43 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
-import time
 import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from torch import Tensor
 
 from metabench.episodes import Prediction, Query, Support
-from metabench.errors import MetabenchError, TimeLimitError, unknown
+from metabench.errors import unknown
 from metabench.learners.contract import LearnerCard, MetaLearner, StepLog, TaskInfo, TaskStream
 from metabench.records import Knob, Parameter
 from metabench.submission.audit import Auditor, Origin
+from metabench.submission.client import Client, Launcher, Loaded, RemoteState
 from metabench.submission.findings import load_weights
 from metabench.submission.folder import check_folder, folder_digest
 from metabench.submission.frames import Frame
+from metabench.submission.giving import meta_fit
 from metabench.submission.limits import Limits
 from metabench.submission.messages import (
     OPTIONAL,
-    Answer,
     Ask,
-    Reply,
-    pack_episodes,
     pack_info,
     pack_query,
     pack_support,
 )
-from metabench.submission.process import SubmissionError, WorkerProcess
-from metabench.submission.sandbox import FOLDER, Choice, Isolation, choose
-from metabench.tasks.base import Count, Shape, bounds
+from metabench.submission.process import SubmissionError
+from metabench.submission.sandbox import Choice, Isolation, choose
 
 if TYPE_CHECKING:
     from metabench.submission.manifest import Manifest
 
 WIDEST = 4096
 """Scores or targets of a query, at most."""
-LARGEST_BATCH = 2**28
-"""Numbers in the inputs that a worker may ask for at once."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Loaded(_Strict):
-    """What a worker says of the class it loaded."""
-
-    methods: list[str]
-    sequential: bool
-    knobs: list[Any]
-    parameters: dict[str, Parameter]
-    required: list[str]
-
-
-class WantTasks(_Strict):
-    """A wish for episodes."""
-
-    tasks: int = Field(gt=0)
-    way: int | list[int] | None
-    shot: int | list[int] | None
-    query: int | None = Field(ge=1)
-
-
-class WantLabelled(_Strict):
-    """A wish for labelled items."""
-
-    count: int = Field(gt=0)
-
-
-@dataclass
-class Launcher:
-    """Starts workers, one ahead: the next is ready while this one works."""
-
-    name: str
-    entry: str
-    folder: Path
-    limits: Limits
-    isolation: Isolation
-    ahead: bool = True
-    spare: WorkerProcess | None = None
-    first: tuple[Client, Loaded] | None = None
-    """The worker that was asked what the class has: nobody's learner yet."""
-
-    def start(self) -> WorkerProcess:
-        """A worker that has loaded nothing yet."""
-        return WorkerProcess(self.isolation, self.folder, self.limits)
-
-    def take(self) -> tuple[Client, Loaded]:
-        """A worker that has loaded the submission."""
-        if self.first is not None:
-            first, self.first = self.first, None
-            return first
-        worker, self.spare = self.spare or self.start(), None
-        client = Client(self, worker)
-        folder = FOLDER if self.isolation == "sandbox" else str(self.folder.resolve())
-        deadline = time.monotonic() + self.limits.start_seconds
-        request = Frame(Ask.LOAD, fields={"folder": folder, "entry": self.entry})
-        loaded = client.valid(Loaded, client.done(request, deadline=deadline).fields)
-        if self.ahead:
-            self.spare = self.start()
-            weakref.finalize(self, self.spare.kill)
-        return client, loaded
-
-
-@dataclass
-class Client:
-    """The conversation with one worker."""
-
-    launcher: Launcher
-    worker: WorkerProcess
-    deadline: float = math.inf
-    """time.monotonic() at which the cell's time is up."""
-    free: list[int] = field(default_factory=list)
-    """States that nobody holds any longer."""
-    drop: list[int] = field(default_factory=list)
-    """Retuned learners that nobody holds any longer."""
-    held: set[int] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        weakref.finalize(self, self.worker.kill)
-
-    def done(self, request: Frame, limit: int = 0, deadline: float | None = None) -> Frame:
-        """The answer; SubmissionError where it is anything but DONE."""
-        frame = self.ask(request, limit, deadline)
-        if frame.kind != Answer.DONE:
-            raise self.broken(f"answer of kind {frame.kind} where nothing was to be asked")
-        return frame
-
-    def ask(self, request: Frame, limit: int = 0, deadline: float | None = None) -> Frame:
-        """The first answer, with at most ``limit`` bytes of arrays; raises what the worker did."""
-        free, drop = list(self.free), list(self.drop)
-        # More may have come meanwhile.
-        del self.free[: len(free)], self.drop[: len(drop)]
-        self.held.difference_update(free)
-        fields = {**request.fields, "free": free, "drop": drop}
-        numbered = Frame(request.kind, 0, fields, request.arrays)
-        with self.named():
-            frame = self.worker.ask(numbered, limit, self.until(deadline))
-        return self.checked(frame, Ask(request.kind))
-
-    def until(self, deadline: float | None = None) -> float:
-        """When patience ends."""
-        if deadline is not None:
-            return deadline
-        return min(self.deadline, time.monotonic() + self.launcher.limits.call_seconds)
-
-    def checked(self, frame: Frame, asked: Ask) -> Frame:
-        """The frame, unless it tells of an error."""
-        if frame.kind == Answer.FAILED:
-            said = {k: str(frame.fields.get(k, ""))[:2000] for k in ("type", "message")}
-            text = " ".join(f"{said['type']}: {said['message']}".split())
-            raise SubmissionError(f"{self.launcher.name}: in {asked.name.lower()}: {text}")
-        return frame
-
-    def named(self) -> _Named:
-        """Errors inside carry the submission's name."""
-        return _Named(self.launcher.name)
-
-    def valid(self, model: type[Any], fields: Mapping[str, Any]) -> Any:
-        """The fields as that model; the worker is killed where they are none."""
-        try:
-            return model.model_validate(dict(fields))
-        except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(map(str, problem["loc"]))
-            raise self.broken(f"{model.__name__}: {where}: {problem['msg']}") from None
-
-    def array(self, frame: Frame, name: str) -> Tensor:
-        """The only array of an answer."""
-        if set(frame.arrays) != {name}:
-            raise self.broken(f"an answer with arrays {sorted(frame.arrays)}, expected {name}")
-        return frame.arrays[name]
-
-    def broken(self, what: str) -> MetabenchError:
-        """Kills the worker; the error to raise."""
-        self.worker.kill()
-        return SubmissionError(f"{self.launcher.name}: protocol: {what}")
-
-    def state(self, request: Frame, origin: Origin | None = None) -> RemoteState:
-        """The state that a worker has made."""
-        if len(self.held) - len(self.free) >= self.launcher.limits.states:
-            raise self.broken(f"more than {self.launcher.limits.states} adapted states are held")
-        made = self.done(request).fields.get("state")
-        if not isinstance(made, int) or made in self.held:
-            raise self.broken(f"no id of a new state: {str(made)[:40]!r}")
-        self.held.add(made)
-        return RemoteState(made, self, origin)
-
-
-class _Named:
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, SubmissionError | TimeLimitError):
-            raise type(error)(f"{self.name}: {error}") from None
-
-
-class RemoteState:
-    """The name of a state in a worker, which frees it when nobody holds the name."""
-
-    def __init__(self, number: int, client: Client, origin: Origin | None = None) -> None:
-        self.number = number
-        self.client = client
-        self.origin = origin
-
-    def __del__(self) -> None:
-        self.client.free.append(self.number)
 
 
 @dataclass
@@ -337,83 +158,8 @@ def _half() -> bool:
 
 
 def _meta_fit(self: Contained, tasks: TaskStream, seed: int) -> Iterator[StepLog]:
-    """The worker takes the steps; tasks are drawn, metered and charged here."""
-    client, self.session.auditor = self.client, None
-    client.deadline = tasks.deadline
-    start: dict[str, Any] | None = {
-        "budget": tasks.budget.model_dump(mode="json"),
-        "seed": seed,
-        "largest_way": tasks.distribution.largest_way,
-    }
-    while True:
-        fields = {
-            "used": tasks.used.model_dump(mode="json"),
-            "generator": tasks.address.child("learner", tasks.step).seed(),
-        }
-        if start is not None:
-            fields, start = {**fields, "start": start}, None
-        frame = client.ask(Frame(Ask.ADVANCE, fields=fields), limit=8 * 64)
-        while frame.kind in (Answer.WANT_TASKS, Answer.WANT_LABELLED, Answer.WANT_CLASSES):
-            with client.named():
-                client.worker.send(_given(client, tasks, frame), client.until())
-                frame = client.worker.hear(8 * 64, client.until())
-            frame = client.checked(frame, Ask.ADVANCE)
-        if frame.kind == Answer.ENDED:
-            return
-        if frame.kind != Answer.DONE:
-            raise client.broken(f"answer of kind {frame.kind} to a meta-step")
-        loss = client.array(frame, "loss")
-        if loss.numel() != 1:
-            raise client.broken(f"a loss of shape {list(loss.shape)}")
-        yield StepLog(float(loss))
-
-
-def _given(client: Client, tasks: TaskStream, frame: Frame) -> Frame:
-    """What the stream gives for a wish, or why it does not."""
-    fields: dict[str, Any] = {}
-    arrays: dict[str, Tensor] = {}
-    try:
-        if frame.kind == Answer.WANT_TASKS:
-            want = client.valid(WantTasks, frame.fields)
-            way, shot = _count(client, want.way), _count(client, want.shot)
-            _need_moderate(tasks, want.tasks, way, shot, want.query)
-            episodes = tasks.next(want.tasks, way=way, shot=shot, query=want.query)
-            arrays = pack_episodes(episodes)
-        elif frame.kind == Answer.WANT_LABELLED:
-            count = client.valid(WantLabelled, frame.fields).count
-            _need_at_most(count * math.prod(tasks.info.input_shape))
-            x, y = tasks.labelled(count)
-            arrays = {"x": x, "y": y}
-        else:
-            fields["classes"] = tasks.classes
-    except (TimeLimitError, SubmissionError):
-        raise
-    except (MetabenchError, ValueError) as error:
-        told = {"type": type(error).__name__, "message": str(error)[:2000]}
-        return Frame(Reply.DENIED, fields=told)
-    return Frame(Reply.GIVEN, 0, {**fields, "used": tasks.used.model_dump(mode="json")}, arrays)
-
-
-def _count(client: Client, given: int | list[int] | None) -> Count | None:
-    if not isinstance(given, list):
-        return given
-    if len(given) != 2:
-        raise client.broken(f"no range: {given!r:.40}")
-    return given[0], given[1]
-
-
-def _need_moderate(
-    tasks: TaskStream, count: int, way: Count | None, shot: Count | None, query: int | None
-) -> None:
-    shape: Shape = tasks.info.shape
-    most = [bounds(c)[1] for c in (way or shape.way, shot or shape.shot)]
-    items = count * max(1, most[0]) * (most[1] + (query or shape.query))
-    _need_at_most(items * math.prod(tasks.info.input_shape))
-
-
-def _need_at_most(numbers: int) -> None:
-    if numbers > LARGEST_BATCH:
-        raise MetabenchError(f"tasks of {numbers} numbers at once; at most {LARGEST_BATCH}")
+    self.session.auditor = None
+    return meta_fit(self.client, tasks, seed)
 
 
 def _observe(self: Contained, state: RemoteState, support: Support) -> RemoteState:

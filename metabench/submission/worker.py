@@ -55,6 +55,8 @@ class Lifeline:
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.sequence = 0
+        self.taken = False
+        """Whether an offer was taken since the last answer."""
 
     def request(self) -> Frame:
         """The next; raises EOFError when the scorer is gone."""
@@ -69,7 +71,9 @@ class Lifeline:
         arrays: Mapping[str, Tensor] | None = None,
     ) -> None:
         """To the request at hand."""
-        self.channel.send(Frame(kind, self.sequence, fields or {}, arrays or {}))
+        told, self.taken = {"taken": True} if self.taken else {}, False
+        told |= fields or {}
+        self.channel.send(Frame(kind, self.sequence, told, arrays or {}))
 
     def want(self, kind: Answer, fields: Mapping[str, Any]) -> Frame:
         """Ask the scorer, in the middle of a request; raises what it answers with."""
@@ -91,6 +95,8 @@ class RemoteTasks(TaskStream):
     lifeline: Lifeline = field(kw_only=True)
     seed: int = 0
     """Of this meta-step's generator."""
+    offer: tuple[Mapping[str, Any], Mapping[str, Tensor]] | None = None
+    """What the scorer expects to be asked for: the wish with what it costs, the episodes."""
 
     def next(
         self,
@@ -101,7 +107,13 @@ class RemoteTasks(TaskStream):
         query: int | None = None,
     ) -> Episodes:
         """As ``TaskStream.next``."""
-        fields = {"tasks": int(tasks), "way": way, "shot": shot, "query": query}
+        counts = [list(c) if isinstance(c, tuple) else c for c in (way, shot)]
+        fields = {"tasks": int(tasks), "way": counts[0], "shot": counts[1], "query": query}
+        offer, self.offer = self.offer, None
+        if offer is not None and offer[0]["want"] == fields:
+            self.lifeline.taken = True
+            self.used = Usage.model_validate(offer[0]["used"])
+            return unpack_episodes(offer[1])
         return unpack_episodes(self._want(Answer.WANT_TASKS, fields).arrays)
 
     def labelled(self, count: int) -> tuple[Tensor, Tensor]:
@@ -122,6 +134,7 @@ class RemoteTasks(TaskStream):
         return torch.Generator().manual_seed(self.seed)
 
     def _want(self, kind: Answer, fields: Mapping[str, Any]) -> Frame:
+        self.offer = None
         frame = self.lifeline.want(kind, fields)
         self.used = Usage.model_validate(frame.fields["used"])
         return frame
@@ -167,7 +180,7 @@ class Worker:
                 self.setup(fields)
                 answer(Answer.DONE)
             case Ask.ADVANCE:
-                self.advance(fields)
+                self.advance(fields, arrays)
             case Ask.STATE:
                 answer(Answer.DONE, arrays=dict(self.learners[0].state_dict()))
             case Ask.RESTORE:
@@ -234,7 +247,7 @@ class Worker:
             learner.setup(self.info, int(fields["seed"]), CPU)
         self.learners = {0: learner}
 
-    def advance(self, fields: Mapping[str, Any]) -> None:
+    def advance(self, fields: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> None:
         """One meta-step; the first one begins meta-training."""
         used = Usage.model_validate(fields["used"])
         if "start" in fields:
@@ -254,6 +267,7 @@ class Worker:
             self.steps = iter(learner.meta_fit(self.tasks, int(start["seed"])))
         assert self.tasks is not None
         self.tasks.used, self.tasks.seed = used, int(fields["generator"])
+        self.tasks.offer = (fields["offer"], arrays) if "offer" in fields else None
         try:
             entry = next(self.steps, None)
         except BudgetExhausted:
