@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from io import StringIO
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +41,7 @@ def show(
         if out is None:
             to_terminal(made, Console())
             return
-        with_colour = Console(record=True, quiet=True, width=160)
+        with_colour = Console(record=True, file=StringIO(), width=160)
         to_terminal(made, with_colour)
         text = with_colour.export_text()
     else:

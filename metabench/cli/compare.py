@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,7 +57,7 @@ def compare(
         case Format.LATEX:
             text = as_latex("Which is better, where?", made)
         case Format.TABLE:
-            console = Console() if out is None else Console(record=True, quiet=True, width=120)
+            console = Console() if out is None else Console(record=True, file=StringIO(), width=120)
             _print(made, console)
             if out is None:
                 return

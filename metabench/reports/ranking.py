@@ -23,6 +23,8 @@ THRESHOLDS = np.linspace(*SKILL_RANGE, 48)
 SHOWN = (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0)
 """Thresholds of the table."""
 RESAMPLES = 2_000
+LEAST_SEEDS = 5
+"""Of a band; from three seeds and six tasks it would cover 0.8 where 0.95 is meant."""
 LEAST = 3
 """Learners, and tasks, that the picture of ranks needs."""
 
@@ -33,6 +35,11 @@ class Profiles:
 
     picture: Picture
     rows: list[tuple[str, list[Interval]]]
+
+    @property
+    def bands(self) -> bool:
+        """Whether some curve has one."""
+        return any(shares[0].low is not None for _, shares in self.rows)
 
 
 def performance_profiles(pool: Mapping[str, Array], looks: Mapping[str, Look]) -> Profiles | None:
@@ -54,11 +61,14 @@ def performance_profiles(pool: Mapping[str, Array], looks: Mapping[str, Look]) -
 
 
 def profile(scores: Array, thresholds: Array) -> list[Interval]:
-    """The share of scores [J, M] above each threshold, within [0, 1]."""
+    """The share of scores [J, M] above each threshold, within [0, 1]; bounds from five seeds on.
+
+    Bounds are for the picture: with few tasks they cover less than 95 %.
+    """
     seeds, tasks = scores.shape
     point = performance_profile(scores, thresholds)
-    if seeds == 1:
-        return [Interval(float(p), None, None, 1) for p in point]
+    if seeds < LEAST_SEEDS:
+        return [Interval(float(p), None, None, seeds) for p in point]
     rng = np.random.default_rng(0)
     samples = resampled(scores, lambda s: performance_profile(s, thresholds), rng, RESAMPLES)
     half = float(stats.t.ppf(0.975, tasks * (seeds - 1))) * samples.std(axis=0, ddof=1)

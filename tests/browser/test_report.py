@@ -170,6 +170,19 @@ def test_a_link_to_folded_numbers_unfolds_them(visit: Visit) -> None:
     numbers.get_by_text("0 = ridge").first.wait_for()
 
 
+def test_a_learners_profile_names_its_suites_and_follows_the_filter(
+    visitor: Visitor, everything: Path
+) -> None:
+    visit = visitor.open(everything)
+    profile = visit.page.locator("details[data-learner=brittle]")
+    profile.locator("summary").click()
+    assert profile.locator("tr.track").first.inner_text().startswith("toy v1 / one")
+    assert profile.get_by_text("steps = 5").is_visible()
+    visit.page.get_by_role("searchbox").fill("harmful")
+    assert not profile.is_visible()
+    assert visit.page.locator("details[data-learner=harmful]").is_visible()
+
+
 def test_no_script_but_the_pages_own_may_run(visit: Visit) -> None:
     visit.page.evaluate(
         """() => {

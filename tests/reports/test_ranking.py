@@ -42,13 +42,13 @@ def test_presets_are_never_averaged() -> None:
 
 
 def test_a_profile_is_the_share_above_with_a_band_that_stays_a_share() -> None:
-    scores = np.array([[0.1, 0.9], [0.2, 0.8], [0.4, 0.7]])
+    scores = np.array([[0.1, 0.9], [0.2, 0.8], [0.4, 0.7], [0.1, 0.8], [0.5, 0.6]])
     low, middle, high = profile(scores, np.array([-1.0, 0.3, 0.95]))
-    assert [low.mean, middle.mean, high.mean] == [1.0, 4 / 6, 0.0]
+    assert [low.mean, middle.mean, high.mean] == [1.0, 7 / 10, 0.0]
     assert middle.low is not None
     assert middle.high is not None
     assert 0 <= middle.low < middle.mean < middle.high <= 1
-    assert profile(scores[:1], np.array([0.3]))[0].low is None
+    assert profile(scores[:4], np.array([0.3]))[0].low is None
 
 
 def test_ranks_are_drawn_where_they_are_and_bars_join_who_is_close() -> None:

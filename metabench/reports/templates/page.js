@@ -77,7 +77,8 @@
         if (fits) shown.add(row.dataset.learner);
       }
       for (const title of all("tr.track")) {
-        title.hidden = !title.parentElement.querySelector("[data-learner]:not([hidden])");
+        const own = all("[data-learner]", title.parentElement);
+        title.hidden = own.length > 0 && own.every((row) => row.hidden);
       }
       const count = shown.size;
       status.textContent =
