@@ -203,12 +203,9 @@ def _row(
     shifted = known[known["condition"].isin(worlds)]
     by_condition = shifted.groupby(["condition", "seed"])["skill"].mean()
     worst = by_condition.groupby("condition").mean()
-    curves = {
-        c.name: severity_curve(skills, label, c.name)
-        for c in panel.protocol.conditions
-        if levels_of(c) > 1 and not c.diagnostic
-    }
-    aus, reason = _aus(curves.values())
+    scales = [c.name for c in panel.protocol.conditions if levels_of(c) > 1 and not c.diagnostic]
+    curves = {name: severity_curve(skills, label, name) for name in scales}
+    aus, reason = _aus(severity_curve(skills, label, name, "own") for name in scales)
     family = records[0].learner.family
     own_tail = tails[(tails["label"] == label) & (tails["condition"] == IN_DISTRIBUTION)]
     first = records[0]

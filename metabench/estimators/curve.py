@@ -19,9 +19,12 @@ LEAST_SKILL = 0.05
 """Skill at level 0 below which a ratio to it says nothing; the floor of identifiability."""
 
 
-def severity_curve(skills: pd.DataFrame, label: str, condition: str) -> pd.DataFrame:
+def severity_curve(
+    skills: pd.DataFrame, label: str, condition: str, value: str = "skill"
+) -> pd.DataFrame:
     """Identifiable skill of one learner, levels [rows] by seeds [columns], level 0 first.
 
+    ``value`` is the column: "skill" for means over seeds, "own" for what is cut off first.
     Levels that are not identifiable, or lack a seed, are left out.
     """
     rows = skills[
@@ -29,7 +32,7 @@ def severity_curve(skills: pd.DataFrame, label: str, condition: str) -> pd.DataF
         & skills["condition"].isin([condition, IN_DISTRIBUTION])
         & (skills["status"] == IDENTIFIABLE)
     ]
-    return rows.pivot_table(index="level", columns="seed", values="skill").dropna()
+    return rows.pivot_table(index="level", columns="seed", values=value).dropna()
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def aus_table(panel: Panel) -> pd.DataFrame:
         if levels_of(condition) < 2:
             continue
         for label in sorted(skills["label"].unique()):
-            area = area_under_skill(severity_curve(skills, label, condition.name))
+            area = area_under_skill(severity_curve(skills, label, condition.name, "own"))
             rows += [
                 (label, condition.name, seed, value, area.levels)
                 for seed, value in (area.values or {}).items()

@@ -22,12 +22,13 @@ def risk_table(panel: Panel) -> pd.DataFrame:
 def skill_table(panel: Panel) -> pd.DataFrame:
     """Sk = (R_base - R) / (R_base - R_oracle), one row per (label, condition, level, seed).
 
-    Columns: label, condition, level, seed, risk, base, base_risk, oracle_risk, skill, status.
+    Columns: label, condition, level, seed, risk, base, base_risk, oracle_risk, skill, own, status.
     ``base`` is the declared baseline with the least mean risk over seeds in that condition and
     level; its risk of the same seed, on the same episodes, is R_base. R_oracle is the Bayes
     predictor's risk of that seed, or the declared ceiling's. A learner's skill is the ratio of the
     means over seeds, and a seed's the value of ``linearised``: a mean of ratios would be that of
-    the seed with the least room. Where the mean over seeds of
+    the seed with the least room. ``own`` is the ratio of the seed alone: what is trimmed or cut off
+    before seeds are compared needs values that share nothing. Where the mean over seeds of
     R_base - R_oracle is below the protocol's floor, or some seed's is not positive, no learner can
     be told from another: the status is "unidentifiable" for every seed and skill is NaN, as it is
     with "no baseline" and "no oracle".
@@ -50,6 +51,7 @@ def skill_table(panel: Panel) -> pd.DataFrame:
     )
     known = table["status"] == IDENTIFIABLE
     gain = (table["base_risk"] - table["risk"]).astype(float).where(known)
+    table["own"] = gain / gap.where(gap > 0)
     table["skill"] = linearised(gain, gap.where(known), [table[key] for key in ["label", *CELL]])
     return table
 

@@ -58,7 +58,8 @@ def counted(spec: BoardSpec, scores: pd.DataFrame, secret: bytes | None = None) 
 def gap(
     spec: BoardSpec, label: str, of_public: pd.DataFrame, of_private: pd.DataFrame
 ) -> Gap | None:
-    """The gap of a learner from all skills by label and seed (rows) and task (columns).
+    """The gap of a learner from all skills by label and seed (rows) and task (columns), both over
+    the same levels: one that only public episodes can tell apart would be a gap of its own.
 
     Over the tasks that both have and the seeds that have all of them; None where there is none.
     """

@@ -11,7 +11,7 @@ from scipy import stats
 
 from metabench.boards import Board, build_board
 from metabench.boards.ranking import UNRANKED
-from metabench.boards.scores import task_scores
+from metabench.boards.scores import places, task_scores
 from metabench.errors import MetabenchError
 from metabench.leaderboards.private import Gap, counted, gap, require_committed, require_pool
 from metabench.leaderboards.spec import BoardSpec
@@ -117,13 +117,13 @@ def standing(spec: BoardSpec, results: Results) -> Leaderboard:
     views = {s: Board(tuple(p for p in board.panels if p.panel.salt == s)) for s in salts}
     for view in views.values():
         _one_panel_each(spec, view)
-    # One training that blew up is as bad as one that failed, and no worse.
-    tables = {
-        salt: counted(spec, task_scores(view)).clip(lower=spec.worst)
-        for salt, view in views.items()
-    }
     salt = salts[-1]
-    scores = tables[salt]
+    # One training that blew up is as bad as one that failed, and no worse.
+    scores = counted(spec, task_scores(views[salt], spec.worst))
+    shared = frozenset.intersection(*map(places, views.values()))
+    tables = {
+        salt: counted(spec, task_scores(view, spec.worst, shared)) for salt, view in views.items()
+    }
     by_label: dict[str, list[Record]] = {}
     for record in sorted(results.records, key=lambda r: r.id):
         by_label.setdefault(record.key.learner, []).append(record)
@@ -136,7 +136,7 @@ def standing(spec: BoardSpec, results: Results) -> Leaderboard:
         }
         placed = _track(spec, views[salt], salt, scores, track)
         if len(tables) > 1:
-            placed = [replace(e, gap=gap(spec, e.label, tables[""], scores)) for e in placed]
+            placed = [replace(e, gap=gap(spec, e.label, tables[""], tables[salt])) for e in placed]
         entries += placed
     tasks = tuple("{}/{} {}".format(*column) for column in scores.columns)
     return Leaderboard(spec, tuple(entries), tasks, board, salt)
