@@ -12,12 +12,14 @@ from metabench.cli import (
     check,
     ci,
     compare,
+    episodes,
     export,
     gate,
     listing,
     power,
     report,
     run,
+    score,
     submission,
     submit,
     validate,
@@ -58,6 +60,8 @@ app.command("power")(power.power)
 app.command("export")(export.export)
 app.add_typer(submission.app)
 app.command("submit")(submit.submit)
+app.add_typer(episodes.app)
+app.command("score")(score.score)
 app.command("gate")(gate.gate)
 app.command("ci")(ci.ci)
 app.command("validate")(validate.validate)
