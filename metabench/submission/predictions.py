@@ -170,7 +170,7 @@ def _read(path: Path) -> dict[Group, pd.DataFrame]:
     if bool(twice.any()):
         row = table[twice].iloc[0]
         raise MetabenchError(f"{path}: {_row(row)}: predicted twice")
-    grouped = table.groupby(list(WHERE[:-1]), sort=False)
+    grouped: Any = table.groupby(list(WHERE[:-1]), sort=False)
     return {
         (str(s), int(n), str(c), int(v)): part.sort_values(["episode", "item"])
         for (s, n, c, v), part in grouped
@@ -192,7 +192,7 @@ def _checked(
     table: pd.DataFrame, drawn: Drawn, point: Point, where: Group, path: Path
 ) -> Iterator[NDArray[np.float64]]:
     """The outputs [Q, L] of every episode; exactly those that were exported."""
-    by_episode = dict(list(table.groupby("episode", sort=False)))
+    by_episode: dict[Any, pd.DataFrame] = dict(list(table.groupby("episode", sort=False)))
     for indices, episodes in drawn.batches(point):
         regression = episodes.support.kind == "regression"
         for t, index in enumerate(indices):
