@@ -65,7 +65,7 @@ def to_markdown(made: Leaderboard, heard: Sequence[Heard] = ()) -> str:
     lines += [f"- {_link(made, place, place)}" for place in made.anchors]
     lines += ["", *_told(heard), *_release(made.spec.private)]
     lines += ["## How to read it", "", *(f"- {markdown(note)}" for note in notes(made)), ""]
-    lines += ["```console", plain(spec.command), "```", ""]
+    lines += ["```console", *map(plain, spec.command.strip().splitlines()), "```", ""]
     return "\n".join(lines)
 
 
