@@ -173,7 +173,7 @@ def _ask_of(mark: pytest.Mark) -> Ask:
 
 def questions(ask: Ask, config: pytest.Config) -> Iterator[Question]:
     """Every probe, then every condition, of the sources that the learner can do."""
-    from metabench.gate.absolute import judged_conditions
+    from metabench.gate.probes import judged_conditions
     from metabench.learners.build import find_learner
     from metabench.running.plan import plan
     from metabench.suite import load_suite
@@ -232,7 +232,7 @@ def answers(ask: Ask, config: pytest.Config) -> tuple[list[Panel], str]:
 
 def answer(question: Question, panels: Sequence[Panel], learner: str) -> Check:
     """The check that a question comes to; the worst, where a probe looks at several places."""
-    from metabench.gate.absolute import failed_cells, harm_checks, probe_checks, together
+    from metabench.gate.probes import failed_cells, harm_checks, probe_checks, together
 
     (panel,) = [p for p in panels if f"{p.suite}/{p.source}" == question.place]
     (cells,) = failed_cells(panel, learner)
