@@ -18,6 +18,8 @@ class Template(StrEnum):
     GRADIENT = "gradient"
     MEMORY = "memory"
     SKLEARN = "sklearn"
+    LEARN2LEARN = "learn2learn"
+    EASYFSL = "easyfsl"
 
 
 @app.command()
