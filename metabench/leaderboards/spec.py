@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from metabench.errors import MetabenchError
+from metabench.records import Isolation
 from metabench.salt import commitment, mixed, parse_salt
 from metabench.validation import load_toml
 
@@ -77,6 +78,11 @@ class BoardSpec(BaseModel):
     failed: Literal["unranked", "worst"] = Field(
         default="unranked",
         description="what a cell that failed does: its learner gets no rank, or ``worst`` there",
+    )
+    isolation: Isolation = Field(
+        default="none",
+        description="the least that has to stand between a learner that is not shipped and the "
+        "scorer (docs/threat-model.md)",
     )
     worst: float = Field(
         default=-1.0,

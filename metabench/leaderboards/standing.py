@@ -29,6 +29,9 @@ from metabench.store import Results
 
 Array = NDArray[np.float64]
 
+ISOLATIONS = ("none", "process", "sandbox")
+"""What stands between a learner and the scorer, the weakest first."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -39,7 +42,7 @@ class Entry:
     track: str
     """"inductive" or "transductive"."""
     provenance: str
-    """"claimed" or "verified"."""
+    """"claimed" or "verified", of a submission with its isolation."""
     version: str
     seeds: int
     iqm: Interval | None
@@ -213,6 +216,8 @@ def _complete(
     failed = [r for r in own if r.status != "ok"]
     nothing = np.empty((0, scores.shape[1]))
     seeds = sorted({r.key.seed for r in own})
+    if (weakest := _isolation(own)) < ISOLATIONS.index(spec.isolation):
+        return nothing, f"isolation {ISOLATIONS[weakest]}, the board asks for {spec.isolation}"
     if len(seeds) < spec.least_seeds:
         return nothing, f"{len(seeds)} seeds, the board asks for {spec.least_seeds}"
     if not known:
@@ -230,6 +235,19 @@ def _complete(
     values = table.to_numpy(np.float64)
     missing = int(np.isnan(values).any(axis=0).sum())
     return values, f"{missing} tasks lack a seed" if missing else None
+
+
+def _isolation(own: list[Record]) -> int:
+    """The weakest of a learner's records; shipped learners are part of the scorer."""
+    given = [ISOLATIONS.index(r.isolation) for r in own if r.key.learner_digest]
+    return min(given, default=len(ISOLATIONS) - 1)
+
+
+def _provenance(own: list[Record]) -> str:
+    if any(r.provenance == "claimed" for r in own):
+        return "claimed"
+    contained = any(r.key.learner_digest for r in own)
+    return f"verified, {ISOLATIONS[_isolation(own)]}" if contained else "verified"
 
 
 def _worst(table: pd.DataFrame) -> tuple[str, Interval] | None:
@@ -262,7 +280,7 @@ def _entry(
         label=label,
         family=first.learner.family,
         track="transductive" if first.learner.transductive else "inductive",
-        provenance="claimed" if any(r.provenance == "claimed" for r in own) else "verified",
+        provenance=_provenance(own),
         version=", ".join(sorted({r.key.learner_version for r in own})),
         seeds=len({r.key.seed for r in own}),
         iqm=None if scores is None else bootstrap_interval(scores, iqm, rng),

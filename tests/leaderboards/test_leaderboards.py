@@ -18,7 +18,7 @@ from metabench.leaderboards import BoardSpec, build, load_spec, moves, standing,
 from metabench.leaderboards.latex import to_latex
 from metabench.leaderboards.standing import Entry, Leaderboard
 from metabench.leaderboards.writing import to_csv, to_json, to_markdown
-from metabench.records import Probe
+from metabench.records import Probe, Record
 from metabench.store import Results, Store
 from tests.factories import BASE, BAYES, Learner, constant, make_protocol, make_results, merge
 from tests.leaderboards.salted import written
@@ -83,6 +83,26 @@ def test_a_failed_cell_is_unranked_with_its_reason_or_counts_as_the_worst() -> N
 
 def test_too_few_seeds_are_shown_and_not_ranked() -> None:
     assert entry(made(GOOD, seeds=2), "good").unranked == "2 seeds, the board asks for 3"
+
+
+def test_a_board_may_demand_that_submissions_were_contained() -> None:
+    results = make_results([BASE, BAYES, GOOD, TWIN])
+
+    def as_submitted(record: Record) -> Record:
+        if record.key.learner != TWIN.name:
+            return record
+        key = record.key.model_copy(update={"learner_digest": "0123456789abcdef"})
+        changes = {"key": key, "isolation": "process", "provenance": "verified"}
+        return record.model_copy(update=changes)
+
+    strange = Results([as_submitted(r) for r in results.records], results.episodes)
+    demanding = {e.label: e for e in standing(spec(isolation="sandbox"), strange).entries}
+    assert demanding[TWIN.name].place is None
+    assert demanding[TWIN.name].unranked == "isolation process, the board asks for sandbox"
+    assert demanding[GOOD.name].place is not None  # shipped: part of the scorer
+    content = {e.label: e for e in standing(spec(isolation="process"), strange).entries}
+    assert content[TWIN.name].place is not None
+    assert content[TWIN.name].provenance == "verified, process"
 
 
 def test_an_entrant_that_is_missing_on_a_suite_says_where() -> None:
