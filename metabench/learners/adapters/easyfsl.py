@@ -140,7 +140,7 @@ def import_easyfsl() -> Any:
     """``easyfsl.methods``; raises MetabenchError naming the extra where it is not installed."""
     try:
         return importlib.import_module("easyfsl.methods")
-    except ImportError:
+    except ImportError as error:
         raise MetabenchError(
-            "a learner of EasyFSL needs easyfsl: pip install 'metabench[easyfsl]'"
+            f"a learner of EasyFSL needs easyfsl: pip install 'metabench[easyfsl]' ({error})"
         ) from None

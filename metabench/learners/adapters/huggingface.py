@@ -78,7 +78,7 @@ def import_transformers() -> Any:
     """The package; raises MetabenchError naming the extra where it is not installed."""
     try:
         return importlib.import_module("transformers")
-    except ImportError:
+    except ImportError as error:
         raise MetabenchError(
-            "an encoder of transformers needs it: pip install 'metabench[huggingface]'"
+            f"an encoder of transformers needs it: pip install 'metabench[huggingface]' ({error})"
         ) from None

@@ -125,7 +125,7 @@ def import_learn2learn() -> Any:
     """``learn2learn.algorithms``; MetabenchError naming the extra where it is not installed."""
     try:
         return importlib.import_module("learn2learn.algorithms")
-    except ImportError:
+    except ImportError as error:
         raise MetabenchError(
-            "a learner of learn2learn needs it: pip install 'metabench[learn2learn]'"
+            f"a learner of learn2learn needs it: pip install 'metabench[learn2learn]' ({error})"
         ) from None
