@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from metabench.cli import app
+from metabench.errors import MetabenchError
 from metabench.salt import new_salt
 from metabench.store import load_records
 
@@ -106,3 +107,25 @@ def test_salted_episodes_are_others(folder: Path, tmp_path: Path) -> None:
         for f in (folder, tmp_path)
     )
     assert not public & private
+
+
+def refused(suite: Path, episodes: Path, told: str, *words: object) -> None:
+    pd.DataFrame().to_parquet(suite / "none.parquet")
+    given = ["score", suite / "none.parquet", "--episodes", episodes, "--suite", suite]
+    given += ["--name", "x", "--family", "other", "--out", suite / "refused", *words]
+    with pytest.raises(MetabenchError, match=told):
+        invoked(*given)
+    assert not list((suite / "refused" / "records").glob("*.json"))
+
+
+def test_another_secret_and_another_suite_are_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "suite.toml").write_text(SUITE)
+    new_salt(tmp_path / "salt")
+    new_salt(tmp_path / "other")
+    words = ["--suite", tmp_path, "--out", tmp_path / "private", "--salt", tmp_path / "salt"]
+    invoked("episodes", "export", *words)
+    needed = "need the salt that they were exported with"
+    refused(tmp_path, tmp_path / "private", needed, "--salt", tmp_path / "other")
+    refused(tmp_path, folder / "episodes", "need no salt", "--salt", tmp_path / "salt")
+    (tmp_path / "suite.toml").write_text(SUITE.replace("[0.8]", "[0.7]"))
+    refused(tmp_path, folder / "episodes", "another version of suite")
