@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pandas as pd
@@ -15,14 +15,17 @@ UNRANKED = ("control", ORACLE)
 """Families that are no entrants."""
 
 
-def seed_scores(panel: Panel, skills: pd.DataFrame) -> pd.DataFrame:
-    """Skill by label (rows) and seed (columns), out of distribution where the suite asks for it.
+def seed_scores(panel: Panel, skills: pd.DataFrame, pool: Collection[str]) -> pd.DataFrame:
+    """Skill of a pool by label (rows) and seed (columns), out of distribution where that is asked.
 
     The mean over the identifiable levels of each condition that is a world to do well in, then over
-    conditions; in distribution for a suite without such conditions.
+    conditions; in distribution for a suite without such conditions. Levels that somebody of the
+    pool has no rows at, as who has no inner loop where that is turned, count for nobody.
     """
     worlds = [c.name for c in panel.protocol.conditions if not c.diagnostic]
-    known = skills[skills["status"] == IDENTIFIABLE]
+    known = skills[(skills["status"] == IDENTIFIABLE) & skills["label"].isin(pool)]
+    having = known.groupby(["condition", "level"])["label"].transform("nunique")
+    known = known[having == known["label"].nunique()]
     shifted = known[known["condition"].isin(worlds)]
     if shifted.empty:
         shifted = known[known["condition"] == IN_DISTRIBUTION]
@@ -38,17 +41,18 @@ def places(
     A learner with a cell that failed, or without a skill, is unranked: it has no place here, and
     takes none from others.
     """
-    scores = seed_scores(panel, skills)
+    scored = set(skills.loc[skills["status"] == IDENTIFIABLE, "label"])
     found: dict[str, Place] = {}
     for transductive in (False, True):
         pool = [
             label
             for label, own in records.items()
-            if label in scores.index
+            if label in scored
             and own[0].learner.transductive == transductive
             and own[0].learner.family not in UNRANKED
             and all(r.status == "ok" for r in own)
         ]
-        ranked = rank_sets(scores.loc[pool].to_numpy(np.float64)) if pool else []
-        found |= dict(zip(pool, ranked, strict=True))
+        if pool:
+            scores = seed_scores(panel, skills, pool).reindex(pool).to_numpy(np.float64)
+            found |= dict(zip(pool, rank_sets(scores), strict=True))
     return found

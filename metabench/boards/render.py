@@ -35,7 +35,7 @@ SETTING_COLUMNS = (
 ORDER_NOTE = (
     "Ordered by out-of-distribution skill, or by skill in distribution where there is no other. A "
     "rank is a set: with 95 % confidence all sets hold at once, among the learners of this table "
-    "(paired tests over seeds, adjusted by Holm)."
+    "and over the levels that all of them have (paired tests over seeds, adjusted by Holm)."
 )
 ONE_SEED_NOTE = "1 seed: no interval, so no difference here is known to be more than chance."
 

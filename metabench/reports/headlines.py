@@ -24,7 +24,7 @@ def headlines(part: PanelBoard) -> list[str]:
     if len(leaders) < 2:
         return said
     pool = [row.label for row in ranked]
-    elsewhere = seed_scores(part.panel, part.skills).reindex(pool)
+    elsewhere = seed_scores(part.panel, part.skills, pool).reindex(pool)
     home = part.skills
     home = home[(home["condition"] == IN_DISTRIBUTION) & (home["status"] == IDENTIFIABLE)]
     inside = home.pivot_table(index="label", columns="seed", values="skill").reindex(pool)

@@ -41,6 +41,21 @@ def test_rows_are_ordered_by_skill_outside_and_a_rank_is_a_set() -> None:
     assert "| 1-2 |" in to_markdown(build_board(make_results([BASE, BAYES, *alike], seeds=5)))
 
 
+def test_who_has_no_rows_where_it_is_hard_gains_no_rank_by_it() -> None:
+    def hard(condition: str, level: int) -> float:
+        return -3.0 if condition == "flip" else 0.6
+
+    able, absent = Learner("able", hard), Learner("absent", hard)
+    results = make_results([BASE, BAYES, able, absent], seeds=5)
+    rows = results.episodes
+    spared = rows[~((rows["learner"] == "absent") & (rows["condition"] == "flip"))]
+    (panel,) = build_board(Results(results.records, spared)).panels
+    skill = {r.label: r.ood_skill.mean for r in panel.rows if r.ood_skill}
+    assert skill["absent"] > skill["able"] + 1
+    ranks = {r.label: r.place.text for r in panel.rows if r.place}
+    assert ranks == {"able": "1-2", "absent": "1-2", "ridge": "3"}
+
+
 def test_one_seed_ranks_nobody_and_a_failed_cell_leaves_its_learner_unranked() -> None:
     (panel,) = build_board(make_results([BASE, BAYES, MAML, BETTER], seeds=1)).panels
     assert {r.place.text for r in panel.rows if r.place} == {"1-3"}
