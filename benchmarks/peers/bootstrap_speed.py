@@ -36,7 +36,7 @@ def ours(scores: dict[str, np.ndarray], resamples: int) -> dict[str, np.ndarray]
     rng = np.random.default_rng(0)
     return {
         name: np.percentile(
-            aggregate.resampled(s, aggregate.iqm, rng, resamples, draws=SEEDS), [2.5, 97.5]
+            aggregate.resampled(s, aggregate.iqm, rng, resamples, SEEDS, apart=True), [2.5, 97.5]
         )
         for name, s in scores.items()
     }

@@ -30,6 +30,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "statistics.md"
 START, END = "<!-- simulated: benchmarks/simulate/procedures.py -->", "<!-- end -->"
 
 
+SHARED = {"apart": 0.0, "half shared": 0.5, "all shared": 1.0}
+"""Of the variance of scores between seeds, what the tasks of a seed have in common."""
+
+
 @dataclass(frozen=True)
 class Study:
     """One row: how often ``trial`` is true in independent worlds, and how often it should be."""
@@ -85,7 +89,7 @@ def truths() -> dict[tuple[str, int], float]:
     """Of the aggregates, with as many seeds as it takes."""
     rng = np.random.default_rng(0)
     return {
-        (name, tasks): float(statistic(trials.scores_of(200_000, tasks, rng)))
+        (name, tasks): float(statistic(trials.scores_of(200_000, tasks, 0.0, rng)))
         for name, statistic in trials.STATISTICS.items()
         for tasks in trials.TASK_MEANS
     }
@@ -110,7 +114,7 @@ def studies() -> list[Study]:
                           *good, partial(trials.t_on_shared_covers, effects, seeds), 5,
                           offered=False),
                 ]  # fmt: skip
-                if seeds >= aggregate.CROSSED_FROM:
+                if seeds >= aggregate.LEAST_SEEDS:
                     rows.append(
                         Study("crossed seeds and episodes", "coverage", world, seeds, *good,
                               partial(trials.crossed_covers, effects, seeds), 5)
@@ -136,15 +140,23 @@ def studies() -> list[Study]:
     truth = truths()
     for (name, tasks), value in truth.items():
         rows += [
-            Study(f"{name}, stratified bootstrap", "coverage", f"{tasks} tasks", seeds, *good,
-                  partial(trials.aggregate_covers, name, tasks, seeds, value), 10)
-            for seeds in (3, 5, 10)
+            Study(f"{name}, seeds drawn whole", "coverage", f"{tasks} tasks, {world}", seeds,
+                  *good, partial(trials.aggregate_covers, name, tasks, shared, False, seeds, value),
+                  5)
+            for world, shared in SHARED.items() for seeds in (3, 5, 10)
         ]  # fmt: skip
+    rows += [
+        Study("IQM, seeds drawn within each task", "coverage", f"30 tasks, {world}", seeds, *good,
+              partial(trials.aggregate_covers, "IQM", 30, shared, True, seeds, truth["IQM", 30]),
+              10, offered=not shared)
+        for world, shared in SHARED.items() for seeds in (3, 5, 10)
+    ]  # fmt: skip
     chance = float(stats.norm.cdf(0.1 / (trials.TASK_SD * np.sqrt(2))))
     rows += [
-        Study("probability of improvement, bootstrap", "coverage", "30 tasks", seeds, *good,
-              partial(trials.improvement_covers, seeds, chance), 20)
-        for seeds in (3, 5, 10)
+        Study("probability of improvement, bootstrap", "coverage", f"30 tasks, {world}", seeds,
+              0.93, 0.97 if shared else 1,
+              partial(trials.improvement_covers, shared, seeds, chance), 10)
+        for world, shared in SHARED.items() for seeds in (5, 10)
     ]  # fmt: skip
     for difference, seeds in ((3.0, 3), (1.5, 6), (1.0, 10), (0.8, 15)):
         predicted = power.power(difference, 1.0, seeds)

@@ -81,9 +81,10 @@ TASK_MEANS = {30: np.linspace(-0.5, 1.0, 30), 6: np.linspace(-0.5, 1.0, 6)}
 TASK_SD = 0.15
 
 
-def scores_of(seeds: int, tasks: int, rng: np.random.Generator) -> Array:
-    """Skills [J, M] of a learner on tasks of unequal difficulty."""
-    return TASK_MEANS[tasks] + rng.normal(0, TASK_SD, (seeds, tasks))
+def scores_of(seeds: int, tasks: int, shared: float, rng: np.random.Generator) -> Array:
+    """Skills [J, M] on tasks of unequal difficulty; of the variance, seeds' tasks share a part."""
+    own = rng.normal(0, TASK_SD * np.sqrt(1 - shared), (seeds, tasks))
+    return TASK_MEANS[tasks] + own + rng.normal(0, TASK_SD * np.sqrt(shared), (seeds, 1))
 
 
 STATISTICS = {
@@ -94,18 +95,25 @@ STATISTICS = {
 
 
 def aggregate_covers(
-    name: str, tasks: int, seeds: int, truth: float, rng: np.random.Generator
+    name: str,
+    tasks: int,
+    shared: float,
+    apart: bool,
+    seeds: int,
+    truth: float,
+    rng: np.random.Generator,
 ) -> bool:
     """The t-quantile times the bootstrap's deviation."""
+    scores = scores_of(seeds, tasks, shared, rng)
     found = aggregate.bootstrap_interval(
-        scores_of(seeds, tasks, rng), STATISTICS[name], rng, resamples=1_000
+        scores, STATISTICS[name], rng, resamples=1_000, apart=apart
     )
     return contains(found, truth)
 
 
-def improvement_covers(seeds: int, truth: float, rng: np.random.Generator) -> bool:
+def improvement_covers(shared: float, seeds: int, truth: float, rng: np.random.Generator) -> bool:
     """Two learners, one ahead by 0.1 on every task."""
-    a, b = scores_of(seeds, 30, rng) + 0.1, scores_of(seeds, 30, rng)
+    a, b = scores_of(seeds, 30, shared, rng) + 0.1, scores_of(seeds, 30, shared, rng)
     return contains(aggregate.improvement_interval(a, b, rng, resamples=1_000), truth)
 
 

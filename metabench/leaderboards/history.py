@@ -16,6 +16,7 @@ CAUSES = {
     "seeds": "seeds",
     "provenance": "provenance",
     "metabench": "metabench",
+    "commits": "commit",
     "devices": "device",
     "date": "records of",
 }
@@ -56,9 +57,9 @@ def moves(folder: Path | str, since: Path | None = None) -> list[str]:
     for label in sorted(set(before) & set(after)):
         old, new = before[label], after[label]
         changed = [
-            f"{name} {old[key]} -> {new[key]}"
+            f"{name} {old.get(key)} -> {new.get(key)}"
             for key, name in CAUSES.items()
-            if old[key] != new[key]
+            if old.get(key) != new.get(key)
         ]
         changed += release
         moved = [

@@ -15,7 +15,7 @@ from metabench.boards.scores import places, task_scores
 from metabench.errors import MetabenchError
 from metabench.leaderboards.private import Gap, counted, gap, require_committed, require_pool
 from metabench.leaderboards.spec import BoardSpec
-from metabench.records import IN_DISTRIBUTION, Record
+from metabench.records import IN_DISTRIBUTION, Environment, Record
 from metabench.statistics import (
     Interval,
     Place,
@@ -63,6 +63,8 @@ class Entry:
     devices: tuple[str, ...]
     metabench: tuple[str, ...]
     """Versions that made its records."""
+    commits: tuple[str, ...]
+    """Of metabench's repository, where it was known; "+" where files had been changed."""
     date: str
     """Of its latest record."""
     place: Place | None = None
@@ -297,8 +299,13 @@ def _entry(
         evaluation_seconds=float(np.mean([r.evaluation_seconds for r in own])),
         devices=tuple(sorted({r.environment.device for r in own})),
         metabench=tuple(sorted({r.environment.metabench for r in own})),
+        commits=tuple(sorted({c for r in own if (c := _commit(r.environment))})),
         date=max(r.created for r in own)[:10],
     )
+
+
+def _commit(environment: Environment) -> str:
+    return (environment.commit or "")[:12] + ("+" if environment.dirty else "")
 
 
 def _order(spec: BoardSpec, entry: Entry) -> tuple[bool, float, str]:

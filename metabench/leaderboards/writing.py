@@ -134,6 +134,8 @@ def notes(made: Leaderboard) -> list[str]:
     spec = made.spec
     devices = sorted({d for e in made.entries for d in e.devices})
     versions = sorted({v for e in made.entries for v in e.metabench})
+    commits = sorted({c for e in made.entries for c in e.commits})
+    at = f" (commit {', '.join(commits)})" if commits else ""
     policy = (
         "A learner with a cell that failed is shown without a rank, with the reason."
         if spec.failed == "unranked"
@@ -144,7 +146,7 @@ def notes(made: Leaderboard) -> list[str]:
         f"baseline and an oracle can be told apart; {spec.preset} preset.",
         "Skill is 0 for the best baseline that never meta-trained and 1 for the Bayes predictor or "
         "the declared ceiling. IQM is its interquartile mean over tasks and seeds; ± is a 95 % "
-        "interval by resampling seeds within tasks.",
+        "interval by resampling seeds, each with all its tasks.",
         "Ranks are sets: with 95 % confidence all of a track hold at once (paired tests over seeds "
         "of the IQM, adjusted by Holm). Learners of a tier cannot be told from its first. They "
         "belong to this pool of entrants. The mean rank is over tasks, in one seed.",
@@ -171,7 +173,7 @@ def notes(made: Leaderboard) -> list[str]:
             if spec.preset == "smoke"
             else []
         ),
-        f"Made by metabench {', '.join(versions)} on {', '.join(devices)}.",
+        f"Made by metabench {', '.join(versions)}{at} on {', '.join(devices)}.",
     ]
 
 
@@ -255,6 +257,7 @@ def _row(e: Entry) -> dict[str, object]:
         "evaluation_seconds": e.evaluation_seconds,
         "devices": field(" ".join(e.devices)),
         "metabench": field(" ".join(e.metabench)),
+        "commits": field(" ".join(e.commits)),
         "date": e.date,
         "unranked": field(e.unranked or ""),
     }

@@ -17,8 +17,8 @@ from metabench.store import Results
 MISSING = "—"
 OVERVIEW_NOTES = (
     "IQM is the interquartile mean of skill over {} tasks (a suite's conditions, in distribution "
-    "included) and seeds; ± is a 95 % interval by resampling seeds within tasks. A learner that "
-    "lacks a task or a cell has none.",
+    "included) and seeds; ± is a 95 % interval by resampling seeds, each with all its tasks. A "
+    "learner that lacks a task or a cell has none.",
     "A rank is a set: with 95 % confidence all of a track hold at once (paired tests over seeds, "
     "adjusted by Holm).",
 )

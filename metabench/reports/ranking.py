@@ -45,7 +45,7 @@ class Profiles:
 def performance_profiles(pool: Mapping[str, Array], looks: Mapping[str, Look]) -> Profiles | None:
     """Share of seeds and tasks with a skill above each threshold; None with less than two tasks.
 
-    Scores are [J, M]. Bands are 95 % at each threshold alone, by resampling seeds within tasks.
+    Scores are [J, M]. Bands are 95 % at each threshold alone, by resampling seeds whole.
     """
     if not pool or next(iter(pool.values())).shape[1] < 2:
         return None
@@ -65,13 +65,13 @@ def profile(scores: Array, thresholds: Array) -> list[Interval]:
 
     Bounds are for the picture: with few tasks they cover less than 95 %.
     """
-    seeds, tasks = scores.shape
+    seeds = len(scores)
     point = performance_profile(scores, thresholds)
     if seeds < LEAST_SEEDS:
         return [Interval(float(p), None, None, seeds) for p in point]
     rng = np.random.default_rng(0)
     samples = resampled(scores, lambda s: performance_profile(s, thresholds), rng, RESAMPLES)
-    half = float(stats.t.ppf(0.975, tasks * (seeds - 1))) * samples.std(axis=0, ddof=1)
+    half = float(stats.t.ppf(0.975, seeds - 1)) * samples.std(axis=0, ddof=1)
     low, high = np.clip(point - half, 0, 1), np.clip(point + half, 0, 1)
     return [
         Interval(float(p), float(a), float(b), seeds)

@@ -1,9 +1,11 @@
-"""Aggregates over tasks and seeds, with intervals by a stratified bootstrap.
+"""Aggregates over tasks and seeds, with intervals by a bootstrap of seeds.
 
 ``scores`` is an array [J, M]: J meta-seeds by M tasks (a suite's condition at a level), higher is
 better, on one scale. Estimands of Agarwal et al. 2021 (Deep reinforcement learning at the edge of
-the statistical precipice). Every function raises ValueError on NaN: what stands for a missing score
-is a policy, and belongs to the caller.
+the statistical precipice). Their bootstrap draws seeds anew within every task, for their agents are
+trained task by task. A meta-learner is trained once and meets all tasks of its seed, so that these
+are good or bad together, and seeds are drawn whole: ``apart`` says otherwise. Every function raises
+ValueError on NaN: what stands for a missing score is a policy, and belongs to the caller.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ Statistic = Callable[[Array], Array]
 """Of scores [..., J, M]: one number for each leading index."""
 
 RESAMPLES = 10_000
-CROSSED_FROM = 5
-"""Seeds from which crossed effects have an interval; three cover 0.92 where 0.95 is meant."""
+LEAST_SEEDS = 5
+"""Below, crossed effects and the probability of improvement have no interval: with three seeds they
+would cover 0.92 and 0.84 where 0.95 is meant."""
 BATCH = 4_000_000
 """Numbers resampled at once, which bounds memory."""
 
@@ -67,12 +70,15 @@ def resampled(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
     draws: int | None = None,
+    *,
+    apart: bool = False,
 ) -> Array:
     """The statistic of ``resamples`` bootstrap samples, [resamples, ...].
 
-    Seeds are drawn with replacement within each task. ``draws`` of J seeds, by default J - 1: then
-    the variance of a resampled mean is the unbiased estimate of that of the mean, where J draws
-    give (J - 1) / J of it (McCarthy and Snowden 1985).
+    Seeds are drawn with replacement, a seed with all its tasks; ``apart`` draws them within each
+    task, for scores whose trainings were each for one task. ``draws`` of J seeds, by default J - 1:
+    then the variance of a resampled mean is the unbiased estimate of that of the mean, where J
+    draws give (J - 1) / J of it (McCarthy and Snowden 1985).
     """
     seeds, tasks = _checked(scores).shape
     size = max(seeds - 1, 1) if draws is None else draws
@@ -82,7 +88,8 @@ def resampled(
     parts = []
     for first in range(0, resamples, step := max(1, BATCH // (size * tasks))):
         count = min(step, resamples - first)
-        index = rng.integers(seeds, size=(count, tasks, size), dtype=np.uint16)
+        drawn = (count, tasks if apart else 1, size)
+        index = rng.integers(seeds, size=drawn, dtype=np.uint16)
         parts.append(statistic(columns.ravel()[index + start].swapaxes(-1, -2)))
     return np.concatenate(parts).astype(np.float64)
 
@@ -93,17 +100,20 @@ def bootstrap_interval(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
+    *,
+    apart: bool = False,
 ) -> Interval:
     """An interval for one statistic of scores [J, M]; none from a single seed.
 
-    The point, and Student's quantile with M (J - 1) degrees of freedom times the deviation of the
-    bootstrap. With few tasks and few seeds percentiles cover less (0.90 where this covers 0.95).
+    The point, and Student's quantile times the deviation of the bootstrap, with J - 1 degrees of
+    freedom, or M (J - 1) where tasks were trained ``apart``. With few seeds percentiles cover less.
     """
     point, (seeds, tasks) = float(statistic(_checked(scores))), scores.shape
     if seeds == 1:
         return Interval(point, None, None, 1)
-    deviation = float(resampled(scores, statistic, rng, resamples).std(ddof=1))
-    half = float(stats.t.ppf((1 + level) / 2, tasks * (seeds - 1))) * deviation
+    deviation = float(resampled(scores, statistic, rng, resamples, apart=apart).std(ddof=1))
+    freedom = (tasks if apart else 1) * (seeds - 1)
+    half = float(stats.t.ppf((1 + level) / 2, freedom)) * deviation
     return Interval(point, point - half, point + half, seeds)
 
 
@@ -113,26 +123,27 @@ def improvement_interval(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
+    *,
+    apart: bool = False,
 ) -> Interval:
-    """A percentile interval for the probability that ``a`` improves on ``b``.
+    """An interval, within [0, 1], for the probability that ``a`` improves on ``b``.
 
-    Seeds of a [J, M] and b [J', M] are drawn apart, within tasks.
+    Seeds of a [J, M] and b [J', M] are drawn one without regard to the other. None below
+    ``LEAST_SEEDS``; too wide where tasks were trained apart and that is not said.
     """
     seeds = min(len(a), len(b))
     point = float(probability_of_improvement(_checked(a), _checked(b)))
-    if seeds == 1:
-        return Interval(point, None, None, 1)
+    if seeds < LEAST_SEEDS:
+        return Interval(point, None, None, seeds)
 
     def identity(scores: Array) -> Array:
         return scores
 
-    low, high = np.percentile(
-        probability_of_improvement(
-            resampled(a, identity, rng, resamples), resampled(b, identity, rng, resamples)
-        ),
-        [50 * (1 - level), 50 * (1 + level)],
-    )
-    return Interval(point, float(low), float(high), seeds)
+    drawn = (resampled(s, identity, rng, resamples, apart=apart) for s in (a, b))
+    deviation = float(probability_of_improvement(*drawn).std(ddof=1))
+    freedom = (a.shape[1] if apart else 1) * (seeds - 1)
+    half = float(stats.t.ppf((1 + level) / 2, freedom)) * deviation
+    return Interval(point, max(point - half, 0.0), min(point + half, 1.0), seeds)
 
 
 def crossed_interval(values: Array, level: float = LEVEL) -> Interval:
@@ -145,7 +156,7 @@ def crossed_interval(values: Array, level: float = LEVEL) -> Interval:
     """
     seeds, episodes = _checked(values).shape
     center = float(values.mean())
-    if seeds < CROSSED_FROM or episodes == 1:
+    if seeds < LEAST_SEEDS or episodes == 1:
         return Interval(center, None, None, seeds)
     of_seeds, of_episodes = values.mean(axis=1), values.mean(axis=0)
     rest = values - of_seeds[:, None] - of_episodes + center

@@ -54,20 +54,43 @@ def test_one_score_far_off_moves_the_mean_and_not_the_interquartile_mean() -> No
     assert aggregate.mean(broken) < aggregate.mean(scores) - 4
 
 
-def test_the_bootstraps_variance_is_that_of_the_mean_only_with_one_draw_less() -> None:
+@pytest.mark.parametrize("apart", [True, False])
+def test_the_bootstraps_variance_is_that_of_the_mean_only_with_one_draw_less(apart: bool) -> None:
     scores = generator().normal(size=(4, 6))
-    unbiased = scores.var(axis=0, ddof=1).sum() / 4 / 36
+    of_tasks, of_seeds = scores.var(axis=0, ddof=1).sum() / 36, scores.mean(axis=1).var(ddof=1)
+    unbiased = (of_tasks if apart else of_seeds) / 4
 
     def spread(draws: int | None) -> float:
-        return float(aggregate.resampled(scores, aggregate.mean, generator(), 20_000, draws).var())
+        means = aggregate.resampled(scores, aggregate.mean, generator(), 20_000, draws, apart=apart)
+        return float(means.var())
 
     assert spread(None) == pytest.approx(unbiased, rel=0.04)
     assert spread(4) == pytest.approx(unbiased * 3 / 4, rel=0.04)
 
 
-def test_tasks_are_strata_and_never_exchange_their_seeds() -> None:
+@pytest.mark.parametrize("apart", [True, False])
+def test_tasks_never_exchange_their_seeds(apart: bool) -> None:
     scores = np.repeat([[0.0, 10.0]], 5, axis=0)
-    assert set(aggregate.resampled(scores, aggregate.mean, generator(), 50)) == {5.0}
+    drawn = aggregate.resampled(scores, aggregate.mean, generator(), 50, apart=apart)
+    assert set(drawn) == {5.0}
+
+
+def test_of_a_mean_the_interval_is_students_over_seeds() -> None:
+    scores = generator().normal(size=(6, 1)) + 0.1 * generator().normal(size=(6, 8))
+    found = aggregate.bootstrap_interval(scores, aggregate.mean, generator())
+    students = stats.ttest_1samp(scores.mean(axis=1), 0).confidence_interval()
+    assert found.half_width == pytest.approx((students.high - students.low) / 2, rel=0.03)
+
+
+def test_tasks_of_one_training_are_not_taken_for_replicates() -> None:
+    scores = np.repeat(generator().normal(size=(5, 1)), 30, axis=1)
+    together, apart = (
+        aggregate.bootstrap_interval(scores, aggregate.iqm, generator(), apart=apart).half_width
+        for apart in (False, True)
+    )
+    assert together is not None
+    assert apart is not None
+    assert together > 3 * apart
 
 
 def test_batches_do_not_change_what_is_resampled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +104,7 @@ def test_one_seed_has_no_interval_and_two_seeds_have_no_crossed_one() -> None:
     one = aggregate.bootstrap_interval(np.ones((1, 3)), aggregate.iqm, generator())
     assert (one.mean, one.low, one.high) == (1.0, None, None)
     assert aggregate.crossed_interval(np.ones((2, 50))).low is None
-    assert aggregate.improvement_interval(np.ones((1, 3)), np.ones((4, 3)), generator()).low is None
+    assert aggregate.improvement_interval(np.ones((4, 3)), np.ones((5, 3)), generator()).low is None
 
 
 def test_shared_episodes_widen_the_interval_of_a_mean() -> None:
