@@ -183,10 +183,8 @@ def _tables(rows: list[Row]) -> Iterator[str]:
     yield "| elsewhere | seeds | blocked | 95 % |"
     yield "| --- | ---: | ---: | ---: |"
     for r in others:
-        yield (
-            f"| {r.procedure}: {r.world} | {r.seeds} | {_cell(r)} "
-            f"| {r.lower:.3f} to {r.upper:.3f} |"
-        )
+        where = r.procedure.replace(" 1 conditions", " one condition")
+        yield (f"| {where}: {r.world} | {r.seeds} | {_cell(r)} | {r.lower:.3f} to {r.upper:.3f} |")
 
 
 def _cell(row: Row) -> str:

@@ -41,7 +41,7 @@ class Loaded(Strict):
 
 @dataclass
 class Launcher:
-    """Starts workers, one ahead: the next is ready while this one works."""
+    """Starts workers in pairs: while one loads and works, the one that audits it gets ready."""
 
     name: str
     entry: str
@@ -62,13 +62,13 @@ class Launcher:
         if self.first is not None:
             first, self.first = self.first, None
             return first
-        worker, self.spare = self.spare or self.start(), None
-        client = Client(self, worker)
+        ready, self.spare = self.spare, None
+        client = Client(self, ready or self.start())
         folder = FOLDER if self.isolation == "sandbox" else str(self.folder.resolve())
         deadline = time.monotonic() + self.limits.start_seconds
         request = Frame(Ask.LOAD, fields={"folder": folder, "entry": self.entry})
         loaded = client.valid(Loaded, client.done(request, deadline=deadline).fields)
-        if self.ahead:
+        if self.ahead and ready is None:
             self.spare = self.start()
             weakref.finalize(self, self.spare.kill)
         return client, loaded
