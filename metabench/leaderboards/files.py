@@ -32,7 +32,7 @@ def build(folder: Path | str) -> list[Path]:
     """
     from metabench.reports import write_report
 
-    _, texts = rebuilt(folder)
+    made, texts = rebuilt(folder)
     past = keep(folder, texts[LATEST])
     paths = [] if past is None else [past]
     for name, text in texts.items():
@@ -40,7 +40,7 @@ def build(folder: Path | str) -> list[Path]:
         write_file(path, text.encode())
         paths.append(path)
     page = Path(folder) / PAGE
-    write_report(selected(load_spec(folder), Store(folder).load()), page)
+    write_report(selected(made.spec, Store(folder).load()), page, scores=made.scores)
     return [*paths, page]
 
 

@@ -85,6 +85,8 @@ class Leaderboard:
     tasks: tuple[str, ...]
     """What was averaged over: "suite/source condition"."""
     board: Board
+    scores: pd.DataFrame
+    """Skill: rows (label, seed), columns (suite, source, condition), as it counts."""
     salt: str = ""
     """Commitment of the private episodes that ranks come from; empty: public ones."""
 
@@ -144,7 +146,7 @@ def standing(spec: BoardSpec, results: Results) -> Leaderboard:
             placed = [replace(e, gap=gap(spec, e.label, tables[""], tables[salt])) for e in placed]
         entries += placed
     tasks = tuple("{}/{} {}".format(*column) for column in scores.columns)
-    return Leaderboard(spec, tuple(entries), tasks, board, salt)
+    return Leaderboard(spec, tuple(entries), tasks, board, scores, salt)
 
 
 def _one_panel_each(spec: BoardSpec, board: Board) -> None:

@@ -80,6 +80,8 @@ def _overview(made: Overview) -> list[Sheet]:
     notes = [note.format(made.tasks) for note in OVERVIEW_NOTES]
     if made.note:
         notes = [f"Nothing is aggregated: {made.note}."]
+    if made.salt:
+        notes.append("Private episodes only; the public ones have chapters of their own.")
     for track, standings in made.tracks.items():
         rows = [
             [

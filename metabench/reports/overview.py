@@ -1,4 +1,7 @@
-"""All suites together: one row a learner, over every task that the records hold."""
+"""All suites together: one row a learner, over every task that the records hold.
+
+Where there are private episodes, they count and the public ones do not.
+"""
 
 from __future__ import annotations
 
@@ -52,20 +55,28 @@ class Overview:
     note: str = ""
     """Why nothing is aggregated."""
 
+    @property
+    def salt(self) -> str:
+        """Commitment of the private episodes that count; empty: public ones."""
+        return max((part.panel.salt for part in self.panels), default="")
 
-def overview(board: Board) -> Overview:
-    """The learners of a board over all its panels.
 
-    Aggregates need records of one preset and release, and one panel a suite and source.
+def overview(board: Board, scores: pd.DataFrame | None = None) -> Overview:
+    """The learners of a board over all its panels of private episodes, or of public ones.
+
+    Aggregates need records of one preset and release, and one panel a suite and source. ``scores``
+    are a leaderboard's, which may cut skill off and leave tasks out; by default ``task_scores``.
     """
-    parts = board.panels
+    private = tuple(part for part in board.panels if part.panel.salt)
+    parts = private or board.panels
     rows: dict[bool, dict[str, list[Row | None]]] = {False: {}, True: {}}
-    for i, part in enumerate(parts):
+    column = {id(part): i for i, part in enumerate(parts)}
+    for part in board.panels:
         for row in part.rows:
-            if row.family in UNRANKED:
-                continue
-            own = rows[row.transductive].setdefault(row.label, [None] * len(parts))
-            own[i] = row
+            if row.family not in UNRANKED:
+                own = rows[row.transductive].setdefault(row.label, [None] * len(parts))
+                if id(part) in column:
+                    own[column[id(part)]] = row
     note = _note(parts)
     tracks, pools, tasks = {}, {}, 0
     for transductive, found in rows.items():
@@ -74,7 +85,8 @@ def overview(board: Board) -> Overview:
         whole: dict[str, pd.DataFrame] = {}
         reasons: dict[str, str] = {}
         if not note:
-            whole, reasons, tasks = _complete(parts, task_scores(board), found)
+            known = task_scores(Board(parts)) if scores is None else scores
+            whole, reasons, tasks = _complete(parts, known, found)
         name = "transductive" if transductive else "inductive"
         pools[name] = {label: table.to_numpy(np.float64) for label, table in whole.items()}
         tracks[name] = _standings(parts, found, whole, reasons)
@@ -87,7 +99,7 @@ def _note(parts: Sequence[PanelBoard]) -> str:
     if len({part.panel.preset for part in parts}) > 1:
         return "these records are of several presets"
     if len({part.panel.salt for part in parts}) > 1:
-        return "these records are of public and of private episodes"
+        return "these records are of several releases of private episodes"
     if any(part.ambiguous for part in parts):
         return "these records hold a suite with several fingerprints or data"
     return ""
@@ -100,7 +112,11 @@ def _complete(
     whole, reasons = {}, {}
     known = set(scores.index.get_level_values("label"))
     for label, rows in found.items():
-        absent = [_name(part) for part, row in zip(parts, rows, strict=True) if row is None]
+        absent = [
+            _name(part) + (", private episodes" if part.panel.salt else "")
+            for part, row in zip(parts, rows, strict=True)
+            if row is None
+        ]
         failed = sum(len(row.problems) for row in rows if row is not None)
         if absent:
             reasons[label] = f"not run on {', '.join(absent)}"

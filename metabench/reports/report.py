@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from metabench.boards import Board, PanelBoard, Row, build_board, designs
 from metabench.boards.render import ORDER_NOTE, references
 from metabench.records import Environment, Record
@@ -64,10 +66,10 @@ class Section:
     """The largest number of seeds that a learner finished."""
 
 
-def build_report(results: Results) -> str:
-    """The report as HTML: no script, nothing loaded from elsewhere, the same for the same results.
+def build_report(results: Results, scores: pd.DataFrame | None = None) -> str:
+    """The report as HTML: nothing is loaded from elsewhere, the same for the same results.
 
-    Records may come from strangers; every text of theirs is escaped.
+    Records may come from strangers; every text of theirs is escaped. ``scores`` as in ``overview``.
     """
     board = build_board(results)
     styles = looks(board)
@@ -80,7 +82,7 @@ def build_report(results: Results) -> str:
     environment.filters["design_notes"] = designs.notes
     traits = {row.label: _trait(row) for part in board.panels for row in part.rows}
     template = environment.get_template("report.html.j2")
-    standings = overview(board)
+    standings = overview(board, scores)
     sections = [_section(i, part, styles) for i, part in enumerate(board.panels, 1)]
     alike: dict[tuple[str, ...], list[Section]] = {}
     for section in sections:
@@ -103,10 +105,15 @@ def build_report(results: Results) -> str:
     )
 
 
-def write_report(results: Results, path: Path, format: str = "html") -> None:
-    """Write the report as html, markdown or latex; the file appears whole or not at all."""
+def write_report(
+    results: Results, path: Path, format: str = "html", scores: pd.DataFrame | None = None
+) -> None:
+    """Write the report as html, markdown or latex; the file appears whole or not at all.
+
+    ``scores`` is for html, as in ``overview``.
+    """
     if format == "html":
-        text = build_report(results)
+        text = build_report(results, scores)
     else:
         write = {"markdown": as_markdown, "latex": as_latex}[format]
         text = write("Does it still learn elsewhere?", chapters(results))

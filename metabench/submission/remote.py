@@ -221,8 +221,8 @@ def contained(
     Name, version, kinds, family, track, weights and the defaults of hyper-parameters are the
     manifest's; of the code's own card only the knobs and whether order matters are taken. ``ahead``
     starts the worker of audits before it is needed, for where processors are idle. Raises
-    MetabenchError where the folder or the isolation can't be had, and SubmissionError where the entry point can't
-    be loaded.
+    MetabenchError where the folder or the isolation can't be had, and SubmissionError where the
+    entry point can't be loaded.
     """
     check_folder(folder)
     chosen = choose(isolation)

@@ -216,7 +216,7 @@ def test_a_mistake_in_a_board_is_told_in_one_line(
 def test_past_builds_are_kept_and_say_who_moved_and_why(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metabench.reports.write_report", lambda results, path: None)
+    monkeypatch.setattr("metabench.reports.write_report", lambda results, path, scores: None)
     build(folder)
     with pytest.raises(MetabenchError, match="no past build"):
         moves(folder)

@@ -35,6 +35,7 @@ from metabench.leaderboards.submissions import default_salt
 from metabench.leaderboards.writing import to_csv, to_json, to_markdown
 from metabench.learners import LearnerCard
 from metabench.learners.controls.narrow_bayes import NarrowBayes
+from metabench.reports import build_report
 from metabench.reports.overview import overview
 from metabench.running import replay as replaying
 from metabench.salt import commitment, new_salt, read_salt
@@ -188,7 +189,7 @@ def test_the_secret_draws_every_candidate_equally_often_and_anew_for_each_releas
 @pytest.fixture(autouse=True)
 def _no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take long, and nothing here asks for one."""
-    monkeypatch.setattr("metabench.reports.write_report", lambda results, path: None)
+    monkeypatch.setattr("metabench.reports.write_report", lambda results, path, scores: None)
 
 
 @pytest.fixture
@@ -302,8 +303,28 @@ def test_a_new_release_is_why_ranks_moved(folder: Path) -> None:
     assert "(episodes of the public -> release one)" in line
 
 
-def test_no_aggregate_of_a_report_mixes_public_and_private_episodes() -> None:
-    made = overview(build_board(both(("a", 0.9, 0.1))))
-    assert made.note == "these records are of public and of private episodes"
+def test_aggregates_of_a_report_are_of_private_episodes_where_there_are_any() -> None:
+    results = both(("a", 0.9, 0.1), ("b", 0.2, 0.5))
+    made = overview(build_board(results))
+    assert (made.salt, made.note, len(made.panels)) == (COMMITTED, "", 1)
+    assert [s.label for s in made.tracks["inductive"]][:2] == ["b", "a"]
+    only = merge(make_results([BASE, BAYES, Learner("c", constant(0.9))], seeds=5), results)
+    (absent,) = [s for s in overview(build_board(only)).tracks["inductive"] if s.label == "c"]
+    assert absent.iqm is None
+    assert absent.reason == "not run on toy / toys, private episodes"
+    assert "Private episodes only (" in build_report(results)
+
+
+def test_releases_are_never_averaged() -> None:
+    results = both(("a", 0.9, 0.1))
+    made = overview(build_board(merge(results, salted(make_results(), "f" * 64))))
+    assert made.note == "these records are of several releases of private episodes"
     assert all(s.iqm is None for standings in made.tracks.values() for s in standings)
-    assert overview(build_board(make_results())).note == ""
+
+
+def test_the_page_of_a_leaderboard_has_its_scores(folder: Path) -> None:
+    written(folder, both(("a", 0.9, 0.1), ("b", 0.2, 0.5)))
+    made = standing(spec(), Store(folder).load())
+    (ours,) = [s for s in overview(made.board, made.scores).tracks["inductive"] if s.label == "a"]
+    entry_of_a = entry(made, "a")
+    assert (ours.iqm, ours.place) == (entry_of_a.iqm, entry_of_a.place)

@@ -34,7 +34,7 @@ Bits = NDArray[np.int64]
 def _no_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures and disks take long, and nothing here asks for either."""
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
-    monkeypatch.setattr("metabench.reports.write_report", lambda results, path: None)
+    monkeypatch.setattr("metabench.reports.write_report", lambda results, path, scores: None)
 
 
 @pytest.fixture
