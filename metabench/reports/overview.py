@@ -20,6 +20,9 @@ from metabench.statistics import Interval, Place, bootstrap_interval, iqm, rank_
 
 Array = NDArray[np.float64]
 
+LISTED = 2
+"""Suites that a reason names; more are counted."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -118,7 +121,9 @@ def _complete(
             if row is None
         ]
         failed = sum(len(row.problems) for row in rows if row is not None)
-        if absent:
+        if len(absent) > LISTED:
+            reasons[label] = f"not run on {len(absent)} of {len(parts)} suites and sources"
+        elif absent:
             reasons[label] = f"not run on {', '.join(absent)}"
         elif failed:
             reasons[label] = f"{failed} cells did not finish"
