@@ -20,7 +20,7 @@ SPECIAL = str.maketrans(
 def to_latex(made: Leaderboard) -> str:
     """A booktabs table: rank, learner, IQM, mean rank, worst suite, public-private gap."""
     lines = [
-        "% needs \\usepackage{booktabs}",
+        "% needs \\usepackage{booktabs}, and a landscape page or \\resizebox",
         r"\begin{tabular}{rllrrrlr}",
         r"\toprule",
         r"Rank & Learner & Family & Skill, IQM & Mean rank & \multicolumn{2}{l}{Worst suite} & "

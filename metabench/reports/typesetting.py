@@ -11,8 +11,8 @@ from metabench.statistics import Interval, Place, number
 
 
 def typeset(value: float, digits: int = 2) -> str:
-    """A number with a true minus sign, as wide as a digit; large ones without decimals."""
-    return number(value, 0 if abs(value) >= 1000 else digits).replace("-", "−")
+    """A number with a true minus sign, as wide as a digit."""
+    return number(value, digits).replace("-", "−")
 
 
 def sort_key(value: Any) -> str:

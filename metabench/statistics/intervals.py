@@ -32,8 +32,12 @@ class Interval:
         return f"{number(self.mean, digits)} ± {number(self.half_width, digits)}"
 
 
+LARGE = 1000
+
+
 def number(value: float, digits: int = 2) -> str:
-    """``-0.71``; what rounds to zero has no sign."""
+    """``-0.71``; what rounds to zero has no sign, and large ones have no decimals."""
+    digits = 0 if abs(value) >= LARGE else digits
     return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
