@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from metabench.boards import Board, build_board
 from metabench.boards.ranking import UNRANKED
@@ -21,6 +20,7 @@ from metabench.statistics import (
     Place,
     bootstrap_interval,
     iqm,
+    mean_ranks,
     optimality_gap,
     rank_sets,
     t_interval,
@@ -199,8 +199,7 @@ def _track(
         per_seed = np.stack([iqm(table[:seeds, None, :]) for table in whole.values()])
         places = dict(zip(whole, rank_sets(per_seed), strict=True))
         each = np.stack([table[:seeds] for table in whole.values()])
-        mean_ranks = stats.rankdata(-each, axis=0).mean(axis=2)
-        ranks = {label: t_interval(list(r)) for label, r in zip(whole, mean_ranks, strict=True)}
+        ranks = dict(zip(whole, mean_ranks(each), strict=True))
     entries = [
         replace(
             _entry(board, label, own, scores, whole.get(label)),

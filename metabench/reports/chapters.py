@@ -88,9 +88,9 @@ def _overview(made: Overview) -> list[Sheet]:
                 s.label,
                 s.reason or _text(s.iqm),
                 MISSING if s.place is None else s.place.text,
-                MISSING if s.mean_rank is None else number(s.mean_rank, 1),
+                _text(s.mean_rank, 1),
                 str(s.flags),
-                MISSING if s.worst is None else f"{number(s.worst[1])} {s.worst[0]}",
+                MISSING if s.worst is None else f"{_text(s.worst[1])} {s.worst[0]}",
                 *(MISSING if row is None else _text(row.ood_skill or row.skill) for row in s.rows),
             ]
             for s in standings

@@ -11,12 +11,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from metabench.boards import Board, PanelBoard, Row
 from metabench.boards.ranking import UNRANKED
 from metabench.boards.scores import task_scores
-from metabench.statistics import Interval, Place, bootstrap_interval, iqm, rank_sets
+from metabench.statistics import (
+    Interval,
+    Place,
+    bootstrap_interval,
+    iqm,
+    mean_ranks,
+    rank_sets,
+)
 
 Array = NDArray[np.float64]
 
@@ -31,11 +37,11 @@ class Standing:
     label: str
     rows: tuple[Row | None, ...]
     """Its row in each panel; None where it was not run."""
-    worst: tuple[str, float] | None
-    """Suite and source with the least skill."""
+    worst: tuple[str, Interval] | None
+    """Suite and source with the least skill; the interval does not know that it was picked."""
     iqm: Interval | None = None
-    mean_rank: float | None = None
-    """Over tasks."""
+    mean_rank: Interval | None = None
+    """Over tasks in one seed, of the seeds that all entrants have."""
     place: Place | None = None
     reason: str = ""
     """Why it has no aggregate."""
@@ -143,7 +149,7 @@ def _standings(
     reasons: Mapping[str, str],
 ) -> list[Standing]:
     places: dict[str, Place] = {}
-    ranks: dict[str, float] = {}
+    ranks: dict[str, Interval] = {}
     if whole:
         seeds = {
             label: pd.Series(iqm(table.to_numpy(np.float64)[:, None, :]), table.index)
@@ -151,15 +157,18 @@ def _standings(
         }
         wide = pd.DataFrame(seeds).T
         places = dict(zip(whole, rank_sets(wide.to_numpy(np.float64)), strict=True))
-        ranks = mean_ranks({k: t.to_numpy(np.float64) for k, t in whole.items()})
+        shared = wide.columns[wide.notna().all()]
+        if len(shared):
+            each = np.stack([t.loc[shared].to_numpy(np.float64) for t in whole.values()])
+            ranks = dict(zip(whole, mean_ranks(each), strict=True))
     standings = []
     for label, rows in found.items():
         skills = {
-            _name(part): skill.mean
+            _name(part): skill
             for part, row in zip(parts, rows, strict=True)
             if row is not None and (skill := row.ood_skill or row.skill) is not None
         }
-        worst = min(skills, key=lambda name: skills[name]) if skills else None
+        worst = min(skills, key=lambda name: skills[name].mean) if skills else None
         # Of the name alone: the same records give the same page, whoever else is on it.
         rng = np.random.default_rng(list(label.encode()))
         table = whole.get(label)
@@ -181,10 +190,3 @@ def _standings(
 
 def _name(part: PanelBoard) -> str:
     return f"{part.panel.suite} / {part.panel.source}"
-
-
-def mean_ranks(pool: Mapping[str, Array]) -> dict[str, float]:
-    """Rank by mean skill within each task, 1 is best, averaged over tasks."""
-    means = np.stack([table.mean(axis=0) for table in pool.values()])
-    ranks = stats.rankdata(-means, axis=0).mean(axis=1)
-    return {label: float(rank) for label, rank in zip(pool, ranks, strict=True)}

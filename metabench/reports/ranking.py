@@ -11,7 +11,6 @@ from scipy import stats
 
 from metabench.reports.drawing import Picture, picture
 from metabench.reports.figures import SKILL_RANGE, as_svg, blank, styled
-from metabench.reports.overview import mean_ranks
 from metabench.reports.palette import Look, Theme
 from metabench.statistics import Interval, number, performance_profile
 from metabench.statistics.aggregate import resampled
@@ -175,7 +174,7 @@ def rank_picture(pool: Mapping[str, Array]) -> Ranks | None:
     tasks = next(iter(pool.values())).shape[1] if pool else 0
     if len(pool) < LEAST or tasks < LEAST:
         return None
-    ranks = sorted(mean_ranks(pool).items(), key=lambda item: (item[1], item[0]))
+    ranks = sorted(_task_ranks(pool).items(), key=lambda item: (item[1], item[0]))
     count = len(ranks)
     difference = critical_difference(count, tasks)
     unit = (WIDTH - 2 * MARGIN) / (count - 1)
@@ -207,3 +206,10 @@ def cliques(ranks: list[float], difference: float) -> list[tuple[int, int]]:
         if last > first and (not found or last > found[-1][1]):
             found.append((first, last))
     return found
+
+
+def _task_ranks(pool: Mapping[str, Array]) -> dict[str, float]:
+    """Rank by mean skill within each task, 1 is best, averaged over tasks."""
+    means = np.stack([table.mean(axis=0) for table in pool.values()])
+    ranks = stats.rankdata(-means, axis=0).mean(axis=1)
+    return {label: float(rank) for label, rank in zip(pool, ranks, strict=True)}

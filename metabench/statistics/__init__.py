@@ -19,7 +19,7 @@ from metabench.statistics.intervals import (
     t_interval,
 )
 from metabench.statistics.power import Components, components, detectable, seeds_needed
-from metabench.statistics.ranks import Place, rank_sets, set_of_best
+from metabench.statistics.ranks import Place, mean_ranks, rank_sets, set_of_best
 
 __all__ = [
     "Comparison",
@@ -36,6 +36,7 @@ __all__ = [
     "improvement_interval",
     "iqm",
     "mean",
+    "mean_ranks",
     "number",
     "one_sided_p",
     "optimality_gap",

@@ -7,8 +7,10 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from metabench.statistics.comparison import holm, paired
+from metabench.statistics.intervals import Interval, t_interval
 
 Array = NDArray[np.float64]
 
@@ -58,6 +60,15 @@ def rank_sets(scores: Array, alpha: float = 0.05) -> list[Place]:
         Place(1 + int(better[:, i].sum()), count - int(better[i].sum()), tiers[i])
         for i in range(count)
     ]
+
+
+def mean_ranks(scores: Array) -> list[Interval]:
+    """Of K entrants, from scores [K, J, M]: the rank within a seed and task, averaged over tasks.
+
+    1 is best, ties share; the intervals are Student's over seeds.
+    """
+    ranks = stats.rankdata(-scores, axis=0).mean(axis=2)
+    return [t_interval([float(r) for r in seeds]) for seeds in ranks]
 
 
 def set_of_best(places: list[Place]) -> list[int]:

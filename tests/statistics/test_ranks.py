@@ -15,7 +15,7 @@ from metabench.statistics.families import (
     signed_rank_posterior,
     wilcoxon_holm,
 )
-from metabench.statistics.ranks import rank_sets, set_of_best
+from metabench.statistics.ranks import mean_ranks, rank_sets, set_of_best
 
 
 def test_entrants_far_apart_have_one_rank_each() -> None:
@@ -97,3 +97,15 @@ def test_the_posterior_names_the_side_that_is_ahead() -> None:
     assert signed_rank_posterior(ahead / 10, rope=1.0)[1] > 0.95
     left, _, right = SignedRankTest.probs(ahead, np.zeros(8), rope=1.0, random_state=0)
     assert left > right, "baycomp names the first first"
+
+
+def test_mean_ranks_are_of_a_seed_with_an_interval_over_seeds() -> None:
+    scores = np.array(
+        [[[3.0, 3.0], [1.0, 3.0]], [[2.0, 2.0], [2.0, 2.0]], [[1.0, 1.0], [2.0, 1.0]]]
+    )
+    found = mean_ranks(scores)
+    assert [i.mean for i in found] == [1.5, 1.875, 2.625]
+    (first, _, _) = found
+    assert first.half_width == pytest.approx(
+        stats.t.ppf(0.975, 1) * np.std([1, 2], ddof=1) / 2**0.5
+    )
