@@ -42,8 +42,8 @@ def read_salt(path: Path | str) -> bytes:
         text = Path(path).read_text(encoding="ascii").strip()
     except FileNotFoundError:
         raise MetabenchError(
-            f"{path}: no such file. A salt is a file of {2 * BYTES} hexadecimal digits that only its "
-            f"owner may read: (umask 077; openssl rand -hex {BYTES} > {path})"
+            f"{path}: no such file. A salt is {2 * BYTES} hexadecimal digits that only its owner "
+            f"may read: (umask 077; openssl rand -hex {BYTES} > {path})"
         ) from None
     except OSError as error:
         raise MetabenchError(f"{path}: cannot be read: {error.strerror}") from None

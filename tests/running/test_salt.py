@@ -155,7 +155,7 @@ def test_public_and_private_records_never_share_a_panel(
         ("ab" * 16, 0o600, "expected 64 hexadecimal digits"),
         ("no secret at all", 0o600, "expected 64 hexadecimal digits"),
         ("\N{SNOWMAN}", 0o600, "expected 64 hexadecimal digits"),
-        (None, 0, "cannot be read"),
+        (None, 0, "no such file. A salt is"),
     ],
 )
 def test_a_secret_that_cannot_be_used_is_an_error_in_one_line_that_does_not_tell_it(
