@@ -14,6 +14,8 @@ MOST_FILES = 2000
 MOST_BYTES = 2**31
 DEEPEST = 16
 """Folders within folders."""
+UNHASHED = ("__pycache__", ".git")
+"""Folders that are no part of a submission: nothing in them is hashed, seen or run."""
 
 
 def check_folder(folder: Path) -> list[Path]:
@@ -47,6 +49,13 @@ def folder_digest(folder: Path) -> str:
     return whole.hexdigest()[:16]
 
 
+def unhashed(folder: Path) -> Iterator[Path]:
+    """The folders of ``UNHASHED``, relative to it; what they hold is not listed."""
+    for root, names, _ in os.walk(folder):
+        yield from (Path(root, name).relative_to(folder) for name in names if name in UNHASHED)
+        names[:] = [name for name in names if name not in UNHASHED]
+
+
 def inside(folder: Path, name: str) -> Path:
     """The file of that relative name in the folder; MetabenchError if the name leads out of it."""
     path = Path(name)
@@ -64,9 +73,9 @@ def _walk(folder: Path, depth: int) -> Iterator[tuple[Path, os.stat_result]]:
     if depth > DEEPEST:
         raise MetabenchError(f"{folder}: more than {DEEPEST} folders within folders")
     for path in folder.iterdir():
-        if path.name in ("__pycache__", ".git"):
-            continue
         status = path.lstat()
+        if path.name in UNHASHED and stat.S_ISDIR(status.st_mode):
+            continue
         if stat.S_ISLNK(status.st_mode):
             raise MetabenchError(f"{path}: links are not allowed; copy the file")
         if stat.S_ISDIR(status.st_mode):

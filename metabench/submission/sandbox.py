@@ -14,6 +14,7 @@ from typing import Literal
 
 import metabench
 from metabench.errors import MetabenchError
+from metabench.submission.folder import unhashed
 from metabench.submission.limits import MIB, Limits
 
 Choice = Literal["auto", "sandbox", "process"]
@@ -111,6 +112,7 @@ def confined(folder: Path, limits: Limits) -> list[str]:
         *(word for path in _python() for word in ("--ro-bind", path, path)),
         *("--ro-bind", str(package), f"{TRUSTED}/metabench"),
         *("--ro-bind", str(folder.resolve()), FOLDER),
+        *(word for path in unhashed(folder) for word in ("--tmpfs", f"{FOLDER}/{path}")),
         *("--dir", SCRATCH),
         *("--size", str(min(limits.scratch, 64 * MIB)), "--tmpfs", "/dev/shm"),
         *("--remount-ro", "/dev", "--remount-ro", "/"),

@@ -21,7 +21,8 @@ def begin(folder: Path, template: str) -> list[Path]:
         raise MetabenchError(f"{folder}: is there already and not empty; choose a new folder")
     own = re.sub(r"[^a-z0-9+.-]+", "-", folder.resolve().name.lower()).strip("-.+")[:64]
     written = []
-    for source in sorted((TEMPLATES / template).iterdir()):
+    # An installer may have compiled the templates' code beside it.
+    for source in sorted(path for path in (TEMPLATES / template).iterdir() if path.is_file()):
         text = source.read_text(encoding="utf-8").replace(PLACEHOLDER, own or PLACEHOLDER)
         write_file(folder / source.name, text.encode())
         written.append(folder / source.name)

@@ -14,9 +14,10 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from pathlib import Path
-from types import SimpleNamespace
+from types import CodeType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -184,13 +185,38 @@ class Worker:
             self.lifeline.answer(Answer.DONE, arrays={"loss": loss})
 
 
+class Source(SourceFileLoader):
+    """Compiles a module's source, and never takes code that was compiled before.
+
+    What Python keeps in ``__pycache__`` is no part of the folder's hash.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Of the file as it is."""
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+
+def source_only(folder: str) -> Callable[[str], FileFinder]:
+    """A hook of ``sys.path_hooks``: modules of the folder come from ``.py`` files."""
+
+    def hook(path: str) -> FileFinder:
+        if not Path(path).is_relative_to(folder):
+            raise ImportError(path)
+        return FileFinder(path, (Source, SOURCE_SUFFIXES))
+
+    return hook
+
+
 def find_entry(folder: Path, entry: str) -> LearnerClass:
     """``module:Class`` of the folder, or of what is installed."""
     name, _, class_name = entry.rpartition(":")
     name = name.removesuffix(".py").replace("/", ".")
     path = folder.joinpath(*name.split(".")).with_suffix(".py")
     if "." not in name and path.is_file() and name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
+        loader = Source(name, str(path))
+        spec = importlib.util.spec_from_file_location(name, path, loader=loader)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -215,6 +241,7 @@ def main(fd: int, settings: str) -> None:
     limits.apply(alone=given["alone"])
     end = socket.socket(fileno=fd)
     end.set_inheritable(False)
+    sys.path_hooks.insert(0, source_only(given["folder"]))
     sys.path.append(given["folder"])
     with contextlib.suppress(EOFError, BrokenPipeError):
         Worker(Lifeline(Channel(end))).serve()

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
+import inspect
 import os
+import py_compile
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -18,6 +23,7 @@ import metabench
 from metabench.errors import MetabenchError, TimeLimitError
 from metabench.learners.contract import LEARNERS, MetaLearner
 from metabench.records import Record
+from metabench.submission.folder import folder_digest
 from metabench.submission.process import SubmissionError
 from metabench.submission.remote import Contained, contained
 from metabench.submission.sandbox import choose, unavailable
@@ -143,6 +149,65 @@ def test_the_digest_of_a_result_is_that_of_the_folder(tmp_path: Path) -> None:
     same = submission(tmp_path / "b", "class Learner(Base): pass")
     other = submission(tmp_path / "c", "class Learner(Base): pass", {"notes.txt": "changed"})
     assert one.folder_digest == same.folder_digest != other.folder_digest
+
+
+def compiled(source: Path, text: str) -> None:
+    """Put code into ``__pycache__`` that Python would take for the source's without a look."""
+    other = source.with_name("other.py")
+    other.write_text(text)
+    py_compile.compile(
+        str(other),
+        importlib.util.cache_from_source(str(source)),
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+    other.unlink()
+
+
+@pytest.mark.parametrize("isolation", ["process", "sandbox"])
+def test_what_runs_is_the_source_and_not_what_was_compiled_before(
+    tmp_path: Path, isolation: Any
+) -> None:
+    source = """
+    import helper
+
+    class Learner(Base):
+        def __init__(self, size: int = helper.SIZE, own: int = 1):
+            pass
+    """
+    folder = write(tmp_path / "folder", source, {"helper.py": "SIZE = 32"})
+    text = folder.joinpath("learner.py").read_text()
+    compiled(folder / "learner.py", text.replace("own: int = 1", "own: int = 2"))
+    compiled(folder / "helper.py", "SIZE = 64")
+    # Python itself is taken in.
+    told = "import sys; sys.path.insert(0, sys.argv[1]); import helper; print(helper.SIZE)"
+    taken = subprocess.run(
+        [sys.executable, "-c", told, str(folder)], capture_output=True, text=True, check=True
+    )
+    assert taken.stdout == "64\n"
+    mine = contained(manifest(), folder, isolation=isolation, audits=False, ahead=False)
+    found = {name: p.default for name, p in inspect.signature(mine).parameters.items()}
+    assert found == {"size": 32, "own": 1}
+
+
+def test_what_is_not_hashed_is_not_there_in_the_sandbox(tmp_path: Path) -> None:
+    source = """
+    import os
+
+    SEEN = sorted(os.listdir(os.path.dirname(__file__)))
+    HELD = [name for f in (".git", "__pycache__") for name in os.listdir(f"/submission/{f}")]
+
+    class Learner(Base):
+        def __init__(self, seen: str = " ".join(SEEN), held: str = " ".join(HELD)):
+            pass
+    """
+    files = {".git/answers.txt": "1", "__pycache__/answers.txt": "2"}
+    folder = write(tmp_path / "folder", source, files)
+    mine = contained(manifest(), folder, isolation="sandbox", audits=False, ahead=False)
+    found = {name: p.default for name, p in inspect.signature(mine).parameters.items()}
+    assert found == {"seen": ".git __pycache__ learner.py", "held": ""}
+    folder.joinpath("sub").mkdir()
+    folder.joinpath("sub/.git").write_text("answers")
+    assert mine.folder_digest != folder_digest(folder), "a file of that name is hashed"
 
 
 def test_hyper_parameters_keep_their_names_defaults_and_limits(tmp_path: Path) -> None:

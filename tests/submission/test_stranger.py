@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import compileall
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,18 @@ def test_every_template_is_a_sound_folder_named_after_its_place(
     assert problems == []
     assert manifest is not None
     assert manifest.name == "my-first-try"
+
+
+def test_what_an_installer_compiled_beside_a_template_is_no_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "templates"
+    shutil.copytree(TEMPLATES, own, ignore=shutil.ignore_patterns("__pycache__"))
+    compileall.compile_dir(own, quiet=1)
+    assert (own / "metric" / "__pycache__").is_dir()
+    monkeypatch.setattr("metabench.submission.starting.TEMPLATES", own)
+    written = begin(tmp_path / "x", "metric")
+    assert sorted(p.name for p in written) == ["README.md", "learner.py", "submission.toml"]
 
 
 def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
