@@ -7,15 +7,17 @@ import hashlib
 import warnings
 import zipfile
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
 from metabench.errors import MetabenchError, one_line
 from metabench.submission.folder import check_folder, inside
-from metabench.submission.manifest import Manifest, Weights, load_manifest
+from metabench.submission.manifest import FILE, Manifest, Weights, load_manifest
 
 UNPICKLED = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".npz", ".npy")
 COMPILED = (".so", ".pyd", ".dll", ".dylib", ".pyc", ".pyo", ".exe")
@@ -42,6 +44,8 @@ def look_through(folder: Path) -> tuple[Manifest | None, list[str]]:
     except MetabenchError as error:
         return manifest, [str(error)]
     problems = [problem for file in files for problem in _of_file(folder, file)]
+    told = (_missing(text) for text in manifest.requirements)
+    problems += [f"{folder / FILE}: requirements: {problem}" for problem in told if problem]
     if manifest.weights is not None:
         try:
             load_weights(folder, manifest.weights)
@@ -67,6 +71,23 @@ def load_weights(folder: Path, weights: Weights) -> dict[str, Tensor]:
             "with safetensors.torch.save_file"
         ) from None
     return arrays
+
+
+def _missing(text: str) -> str:
+    """What is wrong with a requirement here; nothing if it is met."""
+    try:
+        asked = Requirement(text)
+    except InvalidRequirement:
+        return f"{text!r} is no requirement; write 'name' or 'name>=1.2'"
+    if asked.marker is not None and not asked.marker.evaluate():
+        return ""
+    try:
+        found = metadata.version(asked.name)
+    except metadata.PackageNotFoundError:
+        return f"{asked.name} is not installed: pip install '{text}'"
+    if not asked.specifier.contains(found, prereleases=True):
+        return f"{asked.name} {found} is installed: pip install '{text}'"
+    return ""
 
 
 def _of_file(folder: Path, file: Path) -> Iterator[str]:

@@ -98,7 +98,7 @@ def test_every_template_is_a_sound_folder_named_after_its_place(
 ) -> None:
     begin(tmp_path / "My First_Try", template)
     manifest, problems = look_through(tmp_path / "My First_Try")
-    assert problems == []
+    assert [p for p in problems if "is not installed: pip install" not in p] == []
     assert manifest is not None
     assert manifest.name == "my-first-try"
 
@@ -158,6 +158,27 @@ def test_every_file_that_is_not_accepted_is_named_with_the_fix(tmp_path: Path) -
     assert "util.py:1: not valid Python" in text
     with pytest.raises(MetabenchError, match="and 4 more"):
         open_submission(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("requirement", "told"),
+    [
+        ("torch>=2", ""),
+        ("no-such-package", "no-such-package is not installed: pip install 'no-such-package'"),
+        ("torch>=99", "is installed: pip install 'torch>=99'"),
+        ("no-such-package; sys_platform == 'none'", ""),
+        ("two words", "'two words' is no requirement"),
+    ],
+)
+def test_what_has_to_be_installed_is_looked_for(
+    requirement: str, told: str, tmp_path: Path
+) -> None:
+    begin(tmp_path / "x", "metric")
+    added = f'requirements = ["{requirement}"]\ntraining_data = []'
+    edited(tmp_path / "x" / "submission.toml", ("training_data = []", added))
+    _, problems = look_through(tmp_path / "x")
+    assert len(problems) == bool(told)
+    assert told in "".join(problems)
 
 
 def weighted(folder: Path, digest: str | None = None) -> tuple[Manifest | None, list[str]]:
