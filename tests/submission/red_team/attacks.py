@@ -517,7 +517,7 @@ class Learner(Base):
 WIDE = """
 class Learner(Base):
     def predict(self, state, query):
-        return Prediction(torch.zeros(*query.x.shape[:2], 10**6))
+        return Prediction(torch.zeros(*query.x.shape[:2], 20_000))
 """
 
 DTYPE = """
